@@ -1,0 +1,103 @@
+"""The one check of what comes into an attack. Each message says what came, what was expected and what to do."""
+
+import torch
+
+ROW_SUM_TOLERANCE = 1e-4  # logits of an image that add up to 1 this closely, all of them in [0, 1], are probabilities
+
+
+def check_inputs(model, x, y, *, eps, target=None):
+    """Raise a ValueError unless model, images, labels and eps fit together. Changes nothing.
+
+    The model answers for one image, to see that it gives finite logits.
+    """
+    check_images(x)
+    check_eps(eps, x)
+    if isinstance(model, torch.nn.Module) and model.training:
+        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+    check_labels(y, x, "y")
+    if target is not None:
+        check_labels(target, x, "target")
+    if len(x):
+        classes = check_logits(model, x[:1])
+        for name, labels in (("y", y), ("target", target)):
+            if labels is not None and (labels.min() < 0 or labels.max() >= classes):
+                raise ValueError(
+                    f"{name} holds labels from {int(labels.min())} to {int(labels.max())}, but the model knows the classes "
+                    f"0 to {classes - 1}."
+                )
+
+
+def check_images(x):
+    """Images (N, C, H, W), floating point, finite, in [0, 1]."""
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"x must be a torch tensor of images; got {type(x).__name__}. torch.as_tensor(x) makes one.")
+    if x.ndim != 4:
+        hint = " For one image, x[None] adds the batch dimension." if x.ndim == 3 else ""
+        raise ValueError(f"x must have the shape (N, C, H, W); got {tuple(x.shape)}.{hint}")
+    if not x.is_floating_point():
+        raise ValueError(f"x must hold floats in [0, 1]; got {x.dtype}. For bytes, x.float() / 255.")
+    if not len(x):
+        return
+    low, high = x.min().item(), x.max().item()
+    if not (low == low and high == high):
+        raise ValueError("x holds NaN. Look at the images before you attack them.")
+    if low < 0 and high > 1:
+        raise ValueError(
+            f"x runs from {low:.2f} to {high:.2f}, so it looks normalised. Models in this course take pixels in [0, 1] and "
+            "normalise inside."
+        )
+    if low < 0 or high > 1:
+        hint = " Divide by 255." if high > 2 else ""
+        raise ValueError(f"x runs from {low:.2f} to {high:.2f}. Models in this course take pixels in [0, 1].{hint}")
+
+
+def check_eps(eps, x):
+    """One radius for all images, or one for each (N,), from 0 to 1."""
+    if isinstance(eps, torch.Tensor) and eps.ndim == 1 and len(eps) != len(x):
+        raise ValueError(f"eps holds {len(eps)} radii for {len(x)} images. Give one number, or one for each image.")
+    if isinstance(eps, torch.Tensor) and eps.ndim > 1:
+        raise ValueError(f"eps must be one number, or one for each image (N,); got the shape {tuple(eps.shape)}.")
+    try:
+        low, high = (eps.min().item(), eps.max().item()) if isinstance(eps, torch.Tensor) and eps.numel() else (float(eps),) * 2
+    except (TypeError, ValueError):
+        if isinstance(eps, torch.Tensor):  # an empty one, for an empty batch
+            return
+        raise ValueError(f"eps must be a number in pixel units of the [0, 1] scale, e.g. 2/255; got {eps!r}.") from None
+    if not low >= 0:
+        raise ValueError(f"eps={low:g}: the radius of a ball is 0 or more.")
+    if high > 1:
+        raise ValueError(
+            f"eps={high:g} is larger than the whole pixel range. Pixels here run from 0 to 1; for {high:g} grey levels write "
+            f"eps={high:g}/255."
+        )
+
+
+def check_labels(labels, x, name):
+    """Labels (N,), int64, on the device of the images."""
+    if not isinstance(labels, torch.Tensor):
+        raise ValueError(f"{name} must be a tensor of labels (N,); got {type(labels).__name__}.")
+    if labels.shape != x.shape[:1]:
+        hint = " Labels are class numbers, not one-hot rows: argmax(1) gives them." if labels.ndim == 2 else ""
+        raise ValueError(f"{name} must hold one label for each of the {len(x)} images; got the shape {tuple(labels.shape)}.{hint}")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64; got {labels.dtype}. {name}.long() converts.")
+    if labels.device != x.device:
+        raise ValueError(f"x is on {x.device} and {name} on {labels.device}. Move one with .to(...).")
+
+
+def check_logits(model, x):
+    """The number of classes, if the model answers with finite logits (N, classes)."""
+    with torch.no_grad():
+        logits = model(x)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ValueError(f"The model must answer with logits (N, classes); for {len(x)} image it gave {shape}.")
+    if not logits.isfinite().all():
+        raise ValueError("The model answers with NaN or infinity. Train it again, or look at its weights.")
+    sums_to_one = ((logits.sum(1) - 1).abs() < ROW_SUM_TOLERANCE).all()
+    if logits.shape[1] > 1 and sums_to_one and logits.min() >= 0:
+        raise ValueError(
+            "The model answers with probabilities. Attacks need logits: take the softmax out of the model, because its "
+            "gradient vanishes where the model is sure."
+        )
+    return logits.shape[1]

@@ -1,0 +1,183 @@
+"""What fills the rib cage: lungs, heart, great vessels, thymus, diaphragm, lung vessels, airways. No disease, no bone.
+
+Lungs are air: they are described by the length of lung that a ray crosses, of which the heart, the mediastinum and the
+diaphragm take their part. A border is seen only where air lies beside it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .chest_view import heights, profile
+from .optics import between, chance, soft_step
+
+APEX_X, MEDIAL_X = 0.36, 0.05  # where the lung's tip stands, and how close to the midline the lungs come lower down
+LUNG_SQUARENESS = 3.0  # exponent of the lung's cross-section
+PLEURA = 0.035  # chest wall inside the ribs
+HILUM = (0.27, 0.68)  # |x| and y of the lung's root
+GENERATIONS = 5
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """Fields of one patient's lungs, each float32 (size, size).
+
+    Attributes:
+        depth: length of lung along the ray, after heart, mediastinum and diaphragm took their part.
+        across: 0 at the mediastinal side of a lung to 1 at the ribs.
+        down: 0 at the apex to 1 at the dome of the diaphragm.
+        left: True on the patient's left.
+        below_dome: height below the diaphragm's dome, negative above it.
+    """
+
+    depth: np.ndarray
+    across: np.ndarray
+    down: np.ndarray
+    left: np.ndarray
+    below_dome: np.ndarray
+
+
+def lungs(view, build, rng):
+    """The air-filled lungs of one patient."""
+    x, y = view.middle
+    x = x - build.spine_x(y) * np.float32(0.6)
+    left = x > 0
+    lateral_profile = np.maximum(build.cage - PLEURA, 0)
+    near_apex = np.clip(heights() / 0.55, 0, 1)
+    medial_profile = MEDIAL_X + (APEX_X - MEDIAL_X) * (1 - np.sqrt(1 - (1 - near_apex) ** 2))
+    lateral_profile = np.where(heights() < -0.02, 0, np.maximum(lateral_profile, medial_profile))
+    lateral, medial = view.along(lateral_profile), view.along(medial_profile)
+    middle, half = (lateral + medial) / 2, np.maximum((lateral - medial) / 2, 1e-3)
+    reach = np.abs(np.abs(x) - middle) / half
+    section = np.maximum(1 - reach ** np.float32(LUNG_SQUARENESS), 0) ** np.float32(0.42)
+    depth = np.float32(2 * build.depth) * view.along(0.35 + 0.65 * build.cage) * section * (half > 2e-3)
+
+    below_dome = _below_dome(build, x, y, left, rng)
+    depth = depth * _share_above_diaphragm(below_dome, view, rng)
+    depth = np.maximum(depth - heart_and_mediastinum(view, build, rng), 0)
+    across = np.clip((np.abs(x) - medial) / (2 * half), 0, 1)
+    down = np.clip(y / np.float32(build.dome), 0, 1.4)
+    return Lungs(depth, across, down, left, below_dome)
+
+
+def _below_dome(build, x, y, left, rng):
+    """How far below the diaphragm's surface a pixel lies: two domes that fall away steeply towards the ribs."""
+    surfaces = []
+    for side, top in ((-1, build.dome), (1, build.left_dome)):
+        peak, flat = between(rng, 0.36, 0.52), between(rng, 0.28, 0.55)
+        outwards = side * x - np.float32(peak)
+        lateral = flat * np.maximum(outwards, 0) ** np.float32(2.4) * np.float32(1.9)
+        medial = np.float32(between(rng, 0.25, 0.7)) * np.minimum(outwards, 0) ** 2
+        surfaces.append(np.float32(top) + lateral + medial)
+    return y - np.where(left, surfaces[1], surfaces[0])
+
+
+def _share_above_diaphragm(below_dome, view, rng):
+    """A ray below the top of the dome still meets lung in front of it and behind it, ever less."""
+    pixel = 1 / (view.unit[1] * view.size)
+    edge = np.clip(np.float32(0.5) - below_dome / np.float32(1.5 * pixel), 0, 1)
+    recess = np.float32(between(rng, 0.12, 0.35)) * np.maximum(1 - np.maximum(below_dome, 0) / np.float32(0.45), 0)
+    return edge + (1 - edge) * recess
+
+
+# --- Heart and mediastinum -----------------------------------------------------------------------------------------
+
+
+def heart_and_mediastinum(view, build, rng):
+    """Length of heart, great vessels, thymus and spine's soft parts along the ray: (size, size)."""
+    x, y = view.plane(z=0.25)  # the heart lies in front, so it swings aside when the body turns
+    x = x - np.float32(rng.normal(0.0, 0.025))
+    dome, young = build.dome, 1 - build.age
+    apex = between(rng, 0.48, 0.66) + 0.06 * young
+    right = between(rng, 0.24, 0.36) + 0.03 * young
+    vessels = between(rng, 0.15, 0.24) + 0.06 * young
+    left_border = profile(
+        [(-0.6, 0.10), (0.05, 0.13), (0.25, vessels), (0.45, vessels + between(rng, -0.02, 0.06)),
+         (0.62, 0.5 * (vessels + apex) - between(rng, 0.0, 0.06)), (dome - 0.28, apex), (dome - 0.02, apex * 0.97),
+         (dome + 0.25, apex * 0.7), (dome + 0.6, 0.2)]
+    )
+    right_border = profile(
+        [(-0.6, 0.10), (0.05, 0.13), (0.25, vessels * 0.95), (0.55, vessels), (0.75, 0.75 * right + 0.25 * vessels),
+         (dome - 0.30, right), (dome - 0.05, right * 0.8), (dome + 0.25, right * 0.55), (dome + 0.6, 0.15)]
+    )
+    thickness = profile([(-0.6, 0.5), (0.2, 0.8), (0.5, 0.85), (0.8, 1.1), (dome, 1.15), (dome + 0.5, 0.9)])
+    left, right = view.along(left_border), view.along(right_border)
+    reach = np.where(x > 0, x / left, -x / right)
+    length = view.along(thickness) * np.maximum(1 - np.abs(reach) ** np.float32(2.6), 0) ** np.float32(0.45)
+    if chance(rng, 0.25 + 0.35 * young):
+        length = np.maximum(length, _thymus(x, y, rng))
+    return length + _paraspinal(view, build)
+
+
+def _thymus(x, y, rng):
+    """The sail of the young: a soft angular shadow beside the upper mediastinum, on one side or both."""
+    side = 1 if chance(rng, 0.5) else -1
+    reach = between(rng, 0.28, 0.52)
+    x = np.where(side * x > 0, np.abs(x) / reach, np.abs(x) / between(rng, 0.22, 0.34))
+    bottom = between(rng, 0.5, 0.85)
+    along = np.clip(y / bottom, 0, 1.05)
+    width = np.float32(0.35) + np.float32(0.65) * along
+    inside = np.maximum(1 - (x / width) ** 2, 0) * soft_step(bottom - y, 0.10) * soft_step(y, 0.2)
+    return np.float32(between(rng, 0.35, 0.6)) * np.sqrt(inside)
+
+
+def _paraspinal(view, build):
+    """Vertebral bodies and muscle behind the lungs, which no ray near the midline avoids."""
+    x, y = view.plane(z=-0.4)
+    reach = (x - build.spine_x(y)) / np.float32(0.2)
+    return np.float32(0.5) * np.sqrt(np.maximum(1 - reach**4, 0))
+
+
+# --- Vessels and airways -------------------------------------------------------------------------------------------
+
+
+def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.72, length=0.30):
+    """Tubes that leave both hila and fork five times: path length of what fills them, (size, size).
+
+    Args:
+        roots: trunks at each hilum.
+        radius: of a trunk; each fork's children are `shrink` times as thick.
+        length: of a trunk; each generation is about 0.8 times as long.
+    """
+    steps = max(int(np.ceil(11 * view.size / 128)), 6)
+    count = 2 * roots
+    side = np.repeat(np.array([-1, 1], np.float32), roots)
+    heading = np.tile(np.linspace(-1.25, 1.35, roots), 2) + rng.normal(0, 0.14, count)  # 0 is outwards, up is negative
+    x = side * (HILUM[0] + rng.normal(0, 0.02, count))
+    y = HILUM[1] * build.dome / 1.4 + 0.06 * np.sin(heading) + np.where(side > 0, -0.04, 0.0)
+    z = rng.normal(0, 0.08, count)
+    thick = radius * np.exp(rng.normal(0, 0.22, count))
+    pitch = rng.normal(0, 0.35, count)
+    all_points, all_volumes = [], []
+    for _generation in range(GENERATIONS):
+        reach = length * np.exp(rng.normal(0, 0.2, len(x)))
+        bend = rng.normal(0, 0.35, len(x)) + 0.12 * np.sin(heading)
+        share = (np.arange(steps) + 0.5) / steps
+        course = heading[:, None] + bend[:, None] * share
+        step = reach[:, None] / steps
+        path_x = x[:, None] + side[:, None] * np.cumsum(np.cos(course) * step * np.cos(pitch)[:, None], axis=1)
+        path_y = y[:, None] + np.cumsum(np.sin(course) * step * np.cos(pitch)[:, None], axis=1)
+        path_z = z[:, None] + np.cumsum(np.sin(pitch)[:, None] * step * np.ones(steps), axis=1)
+        taper = thick[:, None] * (1 - 0.25 * share)
+        points, volume = _solid(path_x, path_y, path_z, side[:, None] * -np.sin(course), np.cos(course), taper, step)
+        all_points.append(points)
+        all_volumes.append(volume)
+        x, y, z = (np.repeat(path[:, -1], 2) for path in (path_x, path_y, path_z))
+        side, pitch = np.repeat(side, 2), np.repeat(pitch, 2) + rng.normal(0, 0.25, 2 * len(side))
+        fork = rng.uniform(0.15, 0.55, len(x)) * np.tile([-1, 1], len(x) // 2)
+        heading = np.repeat(course[:, -1], 2) + fork
+        thick = np.repeat(thick, 2) * shrink * np.exp(rng.normal(0, 0.15, len(x)))
+        length *= 0.8
+    return view.shadow(np.concatenate(all_points), np.concatenate(all_volumes))
+
+
+def _solid(x, y, z, across_x, across_y, radius, step):
+    """Three strands per tube, weighed like the chords of a circle: lumps (m, 3) and volumes (m,)."""
+    offset = np.array([-0.62, 0.0, 0.62])
+    weight = np.array([0.29, 0.42, 0.29])
+    points = np.stack(
+        [x[..., None] + (across_x * radius)[..., None] * offset, y[..., None] + (across_y * radius)[..., None] * offset,
+         np.broadcast_to(z[..., None], (*z.shape, 3))], axis=-1,
+    )
+    volume = (np.pi * radius**2 * step)[..., None] * weight
+    return points.reshape(-1, 3).astype(np.float32), volume.reshape(-1).astype(np.float32)

@@ -1,0 +1,228 @@
+"""What is measured: accuracy, AUC, sensitivity, specificity, confidence and attack success, each with a 95 % interval.
+
+Nothing is trained or attacked here.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+BATCH = 64  # images evaluated at once; memory, not speed, sets it
+
+
+class Estimate(float):
+    """A number that knows how sure it is: behaves as a float and carries `.low`, `.high` (95 %) and `.n` (images)."""
+
+    def __new__(cls, value, low, high, n):
+        estimate = super().__new__(cls, value)
+        estimate.low, estimate.high, estimate.n = float(low), float(high), int(n)
+        return estimate
+
+    def __getnewargs__(self):
+        return float(self), self.low, self.high, self.n
+
+    def __str__(self):
+        if math.isnan(self):
+            return f"not defined (n = {self.n})"
+        return f"{float(self):.3f} (95 % interval {self.low:.3f} to {self.high:.3f}, n = {self.n})"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a two-class model does on a set of images. Class 1 is the disease; its probability is the score.
+
+    Attributes:
+        accuracy: share of right answers.
+        auc: chance that a random sick image scores above a random healthy one; not defined with one class.
+        sensitivity: share of the sick that are called sick. specificity: share of the healthy that are called healthy.
+        confidence: mean probability of the answer given, right or wrong.
+        probabilities: of the disease, tensor (N,), on the CPU.
+        labels: the truth, tensor (N,), on the CPU.
+    """
+
+    accuracy: Estimate
+    auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    confidence: Estimate
+    probabilities: torch.Tensor
+    labels: torch.Tensor
+
+    def __str__(self):
+        names = ("accuracy", "auc", "sensitivity", "specificity", "confidence")
+        return "\n".join(f"{name:<12} {getattr(self, name)}" for name in names)
+
+    __repr__ = __str__
+
+
+class Success(Estimate):
+    """An attack's success rate over the images that were right before.
+
+    Attributes (beyond those of `Estimate`):
+        by_class: {label: Estimate}, success among right images of that true class.
+        after_saving: Estimate, the same attack after the images were rounded to 8 bits, as a file would.
+    """
+
+    def __getnewargs__(self):
+        return float(self), self.low, self.high, self.n, self.by_class, self.after_saving
+
+    def __new__(cls, value, low, high, n, by_class, after_saving):
+        success = super().__new__(cls, value, low, high, n)
+        success.by_class, success.after_saving = by_class, after_saving
+        return success
+
+
+def proportion(hits, n):
+    """Share of `hits` in `n` with the Wilson score interval (Wilson 1927), which also holds near 0 and 1."""
+    hits, n = int(hits), int(n)
+    if n == 0:
+        return Estimate(math.nan, 0, 1, 0)
+    share, z2 = hits / n, Z_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return Estimate(share, max(centre - half, 0), min(centre + half, 1), n)
+
+
+def mean(values):
+    """Mean of a tensor of values in [0, 1] with a normal interval, cut at 0 and 1."""
+    n = len(values)
+    if n == 0:
+        return Estimate(math.nan, 0, 1, 0)
+    values = values.double()
+    centre = values.mean().item()
+    half = Z_95 * values.std().item() / math.sqrt(n) if n > 1 else 1.0
+    return Estimate(centre, max(centre - half, 0), min(centre + half, 1), n)
+
+
+def auc(scores, labels):
+    """Area under the ROC curve: the share of (sick, healthy) pairs in the right order, ties counted half.
+
+    The interval is Newcombe's method 5 (Stat Med 25:559, 2006): the values that a test at the 5 % level would not
+    reject, with Hanley and McNeil's variance. It stays honest when the AUC is 0 or 1.
+
+    Args:
+        scores: tensor (N,), higher means sicker.
+        labels: tensor (N,), 1 for the disease.
+    """
+    sick, healthy = scores[labels == 1].double(), scores[labels == 0].double()
+    pairs = len(sick) * len(healthy)
+    if pairs == 0:
+        return Estimate(math.nan, 0, 1, len(scores))
+    ordered, _ = healthy.sort()
+    below = torch.searchsorted(ordered, sick, right=False)
+    not_above = torch.searchsorted(ordered, sick, right=True)
+    area = (below + not_above).sum().item() / (2 * pairs)
+
+    def excess(truth):
+        others = (len(sick) + len(healthy)) / 2 - 1
+        spread = 1 + others * ((1 - truth) / (2 - truth) + truth / (1 + truth))
+        return abs(area - truth) - Z_95 * math.sqrt(truth * (1 - truth) * spread / pairs)
+
+    low = 0.0 if area == 0 else _bisect(excess, inside=area, outside=0.0)
+    high = 1.0 if area == 1 else _bisect(excess, inside=area, outside=1.0)
+    return Estimate(area, low, high, len(scores))
+
+
+def _bisect(excess, inside, outside):
+    """Where `excess` changes sign between a point inside the interval and its far end."""
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        if excess(middle) <= 0:
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+def roc_curve(scores, labels):
+    """Every operating point of a classifier.
+
+    Returns:
+        thresholds (T,), sensitivity (T,), specificity (T,): an image is called sick when its score is at least the
+        threshold. The first threshold calls nobody sick; the last one everybody.
+    """
+    thresholds = torch.cat([torch.tensor([math.inf]), scores.unique().flip(0).cpu().double()])
+    called = scores.cpu().double()[None] >= thresholds[:, None]
+    sick = (labels == 1).cpu()[None]
+    sensitivity = (called & sick).sum(1) / sick.sum().clamp(min=1)
+    specificity = (~called & ~sick).sum(1) / (~sick).sum().clamp(min=1)
+    return thresholds, sensitivity, specificity
+
+
+@torch.no_grad()
+def logits(model, x, batch=BATCH):
+    """The model's answers (N, classes) for x (N, C, H, W), a batch at a time, without gradients, on x's device."""
+    if len(x) == 0:
+        return model(x)
+    return torch.cat([model(part) for part in x.split(batch)])
+
+
+def scores(probabilities, labels):
+    """Scores from the probabilities of the disease (N,) and the labels (N,), both 1-D tensors."""
+    probabilities, labels = probabilities.detach().cpu(), labels.cpu()
+    answers = (probabilities > 0.5).long()
+    right = answers == labels
+    sick = labels == 1
+    return Scores(
+        accuracy=proportion(right.sum(), len(labels)),
+        auc=auc(probabilities, labels),
+        sensitivity=proportion(right[sick].sum(), sick.sum()),
+        specificity=proportion(right[~sick].sum(), (~sick).sum()),
+        confidence=mean(torch.maximum(probabilities, 1 - probabilities)),
+        probabilities=probabilities,
+        labels=labels,
+    )
+
+
+def evaluate(model, x, y):
+    """How a two-class model does on images x (N, C, H, W) in [0, 1] with labels y (N,).
+
+    Raises:
+        ValueError: if the model is in training mode, or doesn't answer with two logits an image.
+    """
+    if model.training:
+        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+    if len(x) != len(y):
+        raise ValueError(f"x holds {len(x)} images and y {len(y)} labels. Each image needs one label.")
+    answers = logits(model, x)
+    if answers.ndim != 2 or answers.shape[1] != 2:
+        raise ValueError(
+            f"evaluate needs two logits an image, shape ({len(x)}, 2); the model gave {tuple(answers.shape)}."
+        )
+    return scores(answers.softmax(1)[:, 1], y)
+
+
+def as_saved(x):
+    """The images as an 8-bit file would hold them: every pixel on one of 256 levels. Same shape, in [0, 1]."""
+    return (x * 255).round().clamp(0, 255) / 255
+
+
+def attack_success(model, x, x_adv, y):
+    """Success of an attack: the share of images, right before, that are wrong after.
+
+    Images that the model got wrong from the start don't count: nobody had to attack them.
+
+    Args:
+        model: maps images to logits (N, classes).
+        x, x_adv: images before and after, both (N, C, H, W).
+        y: true labels (N,).
+    """
+    if x.shape != x_adv.shape:
+        raise ValueError(f"x and x_adv are the same images before and after; got {tuple(x.shape)} and {tuple(x_adv.shape)}.")
+    right = (logits(model, x).argmax(1) == y).cpu()
+    labels = y.cpu()
+
+    def fooled(images):
+        return (logits(model, images).argmax(1) != y).cpu() & right
+
+    after, after_saving = fooled(x_adv), fooled(as_saved(x_adv))
+    overall = proportion(after.sum(), right.sum())
+    by_class = {
+        label: proportion(after[labels == label].sum(), right[labels == label].sum()) for label in labels.unique().tolist()
+    }
+    saved = proportion(after_saving.sum(), right.sum())
+    return Success(overall, overall.low, overall.high, overall.n, by_class, saved)

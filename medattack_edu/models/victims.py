@@ -1,0 +1,115 @@
+"""Models that are trained once and then read from the cache. How they train is in `finetune`; on what, the caller says."""
+
+import contextlib
+import hashlib
+import json
+import warnings
+from pathlib import Path
+
+import torch
+
+from medattack_edu import runtime
+from medattack_edu.models import efficientnet_lite
+from medattack_edu.models.finetune import augmentation, finetune
+
+EPOCHS = 3
+LEARNING_RATE = 1e-3
+RECIPE_FILES = ("efficientnet_lite.py", "finetune.py", "victims.py")
+
+
+def new_model(backbone, num_classes=2, pretrained=True, seed=0):
+    """An untrained or ImageNet-trained model with a fresh last layer.
+
+    Args:
+        backbone: "efficientnet_lite0" (or 1, 2), or any torchvision classification model, e.g. "resnet50", whose
+            weights torchvision downloads.
+        num_classes: width of the last layer.
+        pretrained: start from ImageNet weights.
+        seed: of what is random in it; the global generator is left as it was.
+
+    Returns:
+        A model from images in [0, 1] to logits, in eval mode, on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if backbone.startswith("efficientnet_lite"):
+            maker = getattr(efficientnet_lite, backbone, None)
+            if maker is None:
+                raise ValueError(f"There is no backbone {backbone!r}; efficientnet_lite0, 1 and 2 are here.")
+            return maker(num_classes, pretrained)
+        from medattack_edu.models.torchvision_model import torchvision_model
+
+        return torchvision_model(backbone, num_classes, pretrained)
+
+
+def trained(images, *, name, fingerprint, backbone="efficientnet_lite0", pretrained=True, epochs=EPOCHS, seed=0):
+    """A classifier trained on `images`, from the cache if it was trained before.
+
+    Args:
+        images: an ImageSet to train on.
+        name: what it is called, e.g. "chest victim"; part of the file's name.
+        fingerprint: changes whenever the images do.
+        backbone, pretrained, epochs, seed: what else decides the result.
+
+    Returns:
+        A model in eval mode, without parameter gradients, on the device: pixels in [0, 1] to two logits.
+    """
+    recipe = {
+        "images": fingerprint,
+        "backbone": backbone,
+        "pretrained": pretrained,
+        "epochs": epochs,
+        "lr": LEARNING_RATE,
+        "seed": seed,
+        "code": _code_digest(),
+    }
+    path = runtime.cache_dir("victims") / f"{name.replace(' ', '-')}-{_digest(recipe)}.safetensors"
+    model = new_model(backbone, pretrained=pretrained, seed=seed)
+    if not _read(model, path):
+        size = images.images.shape[-1]
+        title = f"training the {name} (once; about a minute on 2 cores)"
+        history = finetune(
+            model, images, epochs=epochs, lr=LEARNING_RATE, augment=augmentation(size), seed=seed, title=title
+        )
+        if not history.interrupted:  # half a victim is good enough to look at, not to keep
+            _write(model.cpu(), path, recipe)
+    model.eval().to(runtime.device())
+    return model.requires_grad_(False)
+
+
+def cached_names():
+    """Names of the models in the cache, sorted."""
+    return sorted(path.stem for path in runtime.cache_dir("victims").glob("*.safetensors"))
+
+
+def _digest(recipe):
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _code_digest():
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in RECIPE_FILES)).hexdigest()[:12]
+
+
+def _read(model, path):
+    """Load the weights in `path` into `model`; False if they aren't there or are damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.exists():
+        return False
+    try:
+        model.load_state_dict(load_file(path))
+        return True
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"The cached model {path.name} is damaged ({reason}); it is trained again.", stacklevel=3)
+        return False
+
+
+def _write(model, path, recipe):
+    from safetensors.torch import save_file
+
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with contextlib.suppress(FileExistsError), runtime.atomic_path(path) as temporary:
+        save_file(state, temporary, metadata={key: str(value) for key, value in recipe.items()})
