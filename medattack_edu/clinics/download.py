@@ -16,14 +16,14 @@ from pathlib import Path
 from socket import gaierror
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, getproxies, proxy_bypass, urlopen
+from urllib.request import Request, build_opener, getproxies, proxy_bypass
 
 # Seconds without a byte after which a connection counts as dead.
 TIMEOUT = 30
 # Tries in a row that bring nothing new, after which the server is given up.
 TRIES = 4
-# Seconds before the first of them is repeated; doubled each time.
-FIRST_PAUSE = 1
+# Seconds before a try that brought something is followed by the next; doubled for each that brings nothing.
+PAUSE = 1
 # A busy server may ask for a longer pause (Retry-After); longer than this nobody watches a bar that stands still.
 LONGEST_PAUSE = 60
 CHUNK = 1 << 16
@@ -129,11 +129,11 @@ def _fetch(url, part, label, room):
         try:
             return _receive(url, part, label, room)
         except _TryAgain as problem:
-            failures = 1 if part.size > furthest else failures + 1
+            failures = 0 if part.size > furthest else failures + 1
             furthest = max(furthest, part.size)
             if failures == TRIES:
                 raise DownloadError(f"{problem} {TRIES} tries brought nothing new. Try later. {_KEPT}") from None
-            pause = FIRST_PAUSE * 2 ** (failures - 1) if problem.pause is None else problem.pause
+            pause = PAUSE * 2**failures if problem.pause is None else problem.pause
             print(f"{problem} Next try in {pause} s.")
             time.sleep(pause)
 
@@ -146,7 +146,8 @@ def _receive(url, part, label, room):
         if part.version:
             request.add_header("If-Range", part.version)
     try:
-        with urlopen(request, timeout=TIMEOUT) as answer:
+        # urllib.request.urlopen would keep the proxies of its first call, so that setting HTTPS_PROXY wouldn't help.
+        with build_opener().open(request, timeout=TIMEOUT) as answer:
             _refuse_web_page(answer, url)
             _agree_on_start(answer, part)
             length = answer.headers.get("Content-Length")

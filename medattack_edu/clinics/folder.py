@@ -103,7 +103,7 @@ def _resolve(path, name):
 
 
 def _find(root):
-    """The image files, ``{split: {class folder: sorted paths}}``: "train", "test" and, if there, "attacker" and "val"."""
+    """The image files, ``{split: {class folder: sorted paths}}``, of train, test and, if they are there, attacker, val."""
     found = {}
     for folder in _subfolders(root):
         split = folder.name.casefold()
@@ -111,14 +111,16 @@ def _find(root):
             found[split] = {child.name: _images(child) for child in _subfolders(folder)}
     if "test" not in found:
         raise ValueError(f"{root} has no test/. Results are measured on images that no model has seen: put some there.")
+    train = found["train"]
+    if len(train) != 2:
+        raise ValueError(
+            f"{root / 'train'} has {len(train)} class folders ({', '.join(train) or 'none'}); the course needs two, "
+            "healthy and diseased. Merge them into two, or move away what doesn't belong."
+        )
     for split, classes in found.items():
-        if len(classes) != 2:
-            raise ValueError(
-                f"{root / split} has {len(classes)} class folders ({', '.join(classes) or 'none'}); the course needs "
-                "two, healthy and diseased. Merge them into two, or move away what doesn't belong."
-            )
-        if classes.keys() != found["train"].keys():
-            raise ValueError(f"{split}/ holds {_names(classes)}; train/ holds {_names(found['train'])}: name them alike.")
+        if classes.keys() != train.keys():
+            here, there = _names(classes) or "no class folders", _names(train)
+            raise ValueError(f"{split}/ holds {here}, but train/ holds {there}. The same two must be in both.")
         for folder, images in classes.items():
             if not images:
                 raise ValueError(f"{root / split / folder} has no images{_what_instead(root / split / folder)}.")
@@ -229,6 +231,7 @@ def _decode(root, files, size):
         f"{path.relative_to(root)}: {problem}" for (path, _), problem in zip(jobs, outcomes, strict=True) if problem
     ]
     if problems:
+        problems.sort()
         more = f"\n  and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         listed = "".join(f"\n  {problem}" for problem in problems[:NAMED])
         raise ValueError(f"{len(problems)} of {len(jobs)} images can't be used. Repair or remove them:{listed}{more}")
@@ -244,28 +247,28 @@ def _read_image(path, out, size):
         with Image.open(path) as image:
             # A JPEG can be decoded at half, a quarter or an eighth: as long as twice the size is left, nobody sees it.
             image.draft(None, (2 * size, 2 * size))
-            upright = _to_rgb(ImageOps.exif_transpose(image))
+            upright = _to_8_bit(ImageOps.exif_transpose(image))
         square = ImageOps.fit(upright, (size, size), method=Image.Resampling.BICUBIC)
-        out[:] = np.asarray(square).transpose(2, 0, 1)
+        out[:] = np.asarray(square.convert("RGB")).transpose(2, 0, 1)
     except UnidentifiedImageError:
         return "isn't an image, or is damaged"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return f"has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels; make it smaller first"
-    except Exception as error:  # a damaged file raises whatever its decoder stumbles over
+    except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its decoder stumbles over)
         return str(error) or type(error).__name__
     return None
 
 
-def _to_rgb(image):
-    """8-bit RGB of an image in any mode. Raises ValueError where that would need a guess."""
+def _to_8_bit(image):
+    """8-bit RGB or grey of an image in any mode. Raises ValueError where that would need a guess."""
     if image.mode == "F":
         raise ValueError("holds floating-point pixels, of which nobody knows what is white; save it with 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return _scale_16_bit(image).convert("RGB")
+        return _scale_16_bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "L" else image.convert("RGB")
 
 
 def _scale_16_bit(image):

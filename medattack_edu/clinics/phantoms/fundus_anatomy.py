@@ -1,7 +1,7 @@
 """The healthy eye of a fundus phantom: pigment, choroid, nerve fibres, macula, disc, vessels, as optical density.
 
 No disease and no camera. Lengths are half sides of the image; densities are natural logs in linear light, above 0 where
-light is absorbed, below 0 where more comes back; each is (size, size, 3).
+light is absorbed, below 0 where more comes back; each is three planes, (3, size, size).
 """
 
 from typing import NamedTuple
@@ -9,9 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from medattack_edu.clinics.phantoms.fundus_vessels import absorption, grow_tree
-from medattack_edu.clinics.phantoms.optics import between, chance, log_normal, noise, pixel_grid, soft_step, warp
+from medattack_edu.clinics.phantoms.optics import (
+    between,
+    chance,
+    in_colour,
+    log_normal,
+    noise,
+    pixel_grid,
+    soft_step,
+    warp,
+)
 
-VEIN_BLOOD = np.array([0.55, 1.10, 0.68], np.float32)  # density in the middle of a main vein: dark, bluish red
+VEIN_BLOOD = np.array([0.50, 1.10, 0.80], np.float32)  # density in the middle of a main vein: dark, bluish red
 ARTERY_BLOOD = np.array([0.22, 0.95, 0.78], np.float32)  # oxygenated: brighter, orange-red
 PIGMENT = np.array([0.75, 1.00, 1.10], np.float32)  # melanin of the retinal epithelium
 MACULAR_PIGMENT = np.array([0.62, 1.00, 1.15], np.float32)
@@ -25,6 +34,7 @@ SCLERA = np.array([-0.55, -0.85, -0.85], np.float32)
 class Eye(NamedTuple):
     """Where things are, in image coordinates (x to the right, y down)."""
 
+    zoom: float  # half sides of the image per unit of the eye's frame
     disc: np.ndarray  # (2,)
     disc_radius: float
     fovea_offset: np.ndarray  # (2,) from the disc, in the frame of the eye
@@ -35,7 +45,7 @@ class Eye(NamedTuple):
         """Maps points (..., 2) of the eye's frame (origin disc, x to the temple, y up) into the image."""
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
         x, y = points[..., 0], points[..., 1]
-        return self.disc + np.stack([self.temple * (x * cos - y * sin), -(x * sin + y * cos)], axis=-1)
+        return self.disc + self.zoom * np.stack([self.temple * (x * cos - y * sin), -(x * sin + y * cos)], axis=-1)
 
     @property
     def macula(self):
@@ -43,14 +53,18 @@ class Eye(NamedTuple):
         return self.to_image(self.fovea_offset)
 
 
-def draw_eye(rng):
-    """A left or a right eye, looked at a little differently each time; the macula lies temporal and a little below."""
+def draw_eye(rng, zoom, disc_aside):
+    """A left or a right eye; its macula lies to the temple of the disc and a little below.
+
+    Args:
+        zoom: size of the eye in the image.
+        disc_aside: distance of the disc from the middle of the image, sideways.
+    """
     temple = 1 if chance(rng, 0.5) else -1
-    disc = np.array([-temple * between(rng, 0.42, 0.80), 0.10 * rng.standard_normal()])
-    if chance(rng, 0.05):  # centred on the disc, or with the disc at the rim
-        disc[0] = -temple * (between(rng, 0.0, 0.35) if chance(rng, 0.5) else between(rng, 0.85, 1.0))
-    fovea = np.array([between(rng, 0.80, 0.98), -0.07 + 0.05 * rng.standard_normal()])
-    return Eye(disc, log_normal(rng, 0.165, 0.10, 0.13, 0.22), fovea, temple, 0.07 * rng.standard_normal())
+    disc = np.array([-temple * disc_aside, 0.10 * rng.standard_normal()])
+    fovea = np.array([between(rng, 0.78, 0.93), -0.07 + 0.05 * rng.standard_normal()])
+    radius = zoom * log_normal(rng, 0.157, 0.10, 0.12, 0.21)
+    return Eye(zoom, disc, radius, fovea, temple, 0.07 * rng.standard_normal())
 
 
 def retina_density(rng, eye, size):
@@ -58,7 +72,7 @@ def retina_density(rng, eye, size):
     disc, disc_edge = _disc(rng, eye, size)
     background = _pigment(rng, size) + _choroid(rng, eye, size) + _macula(rng, eye, size)
     background += _nerve_fibres(rng, eye, size)
-    density = background * (1 - disc_edge[..., None]) + disc
+    density = background * (1 - disc_edge) + disc
     return density + _vessels(rng, eye, size)
 
 
@@ -69,24 +83,24 @@ def _from(point, size):
 
 def _pigment(rng, size):
     """Uneven pigment: clouds, mottling, grain."""
-    clouds = abs(0.10 * rng.standard_normal()) * noise(rng, size, slope=1.8, coarsest=0.8)
+    clouds = abs(0.07 * rng.standard_normal()) * noise(rng, size, slope=1.8, coarsest=0.5)
     mottling = log_normal(rng, 0.035, 0.6) * noise(rng, size, slope=1.0, coarsest=0.12, finest=0.01)
-    grain = log_normal(rng, 0.035, 0.5) * noise(rng, size, slope=0.7, coarsest=0.04, finest=0.006)
-    hue = 0.10 * noise(rng, size, slope=1.8, coarsest=0.8)
+    grain = log_normal(rng, 0.035, 0.4, 0.0, 0.065) * noise(rng, size, slope=0.7, coarsest=0.04, finest=0.006)
+    hue = 0.06 * noise(rng, size, slope=1.8, coarsest=0.8)
     tint = np.array([-1.0, 0.0, 0.8], np.float32)
-    return (clouds + mottling + grain).astype(np.float32)[..., None] * PIGMENT + hue.astype(np.float32)[..., None] * tint
+    return in_colour(clouds + mottling + grain, PIGMENT) + in_colour(hue, tint)
 
 
 def _choroid(rng, eye, size):
-    """Choroidal vessels shine through as pale orange bands, strongly so in a thin (tessellated) fundus; less at the macula."""
+    """Choroidal vessels shine through as pale orange bands: strongly in a thin (tessellated) fundus, less at the macula."""
     strong = chance(rng, 0.25)
     strength = np.float32(between(rng, 0.12, 0.30) if strong else 0.10 * rng.random())
-    field = noise(rng, size, slope=1.2, coarsest=0.16, finest=0.012)
+    field = noise(rng, size, slope=0.6, coarsest=0.10, finest=0.016)
     bend = np.float32(0.04) * noise(rng, size, slope=1.8, coarsest=0.4)
-    ridges = 1 - np.minimum(np.abs(warp(field, bend, -bend)) / np.float32(0.7), 1)
+    ridges = 1 - np.minimum(np.abs(warp(field, bend, -bend)) / np.float32(0.6), 1)
     dx, dy = _from(eye.macula, size)
-    away = 1 - np.float32(0.75) * np.exp(-(dx * dx + dy * dy) / np.float32(2 * 0.30**2))
-    return (strength * (np.float32(0.4) - ridges) * away)[..., None] * CHOROID
+    away = 1 - np.float32(0.75) * np.exp(-(dx * dx + dy * dy) / np.float32(2 * (0.30 * eye.zoom) ** 2))
+    return in_colour(strength * (np.float32(0.4) - ridges) * away, CHOROID)
 
 
 def _nerve_fibres(rng, eye, size):
@@ -101,23 +115,23 @@ def _nerve_fibres(rng, eye, size):
         phase = rng.uniform(0, 6.3) + 1.5 * np.sin(2.5 * radius + rng.uniform(0, 6.3))
         stripes = stripes + np.sin(waves * angle + phase.astype(np.float32)) * np.float32(0.10)
     fade = np.exp(-(((radius - np.float32(0.22)) / reach) ** 2)) * soft_step(radius - np.float32(0.1), 0.1)
-    return (strength * fade * bundles * (1 + stripes))[..., None] * NERVE_FIBRES
+    return in_colour(strength * fade * bundles * (1 + stripes), NERVE_FIBRES)
 
 
 def _macula(rng, eye, size):
     """A broad darker area with the small dark dot of the fovea; at times a bright foveal reflex."""
     dx, dy = _from(eye.macula, size)
-    squared = dx * dx + dy * dy
-    broad, width = log_normal(rng, 0.40, 0.5, 0.05, 1.5), between(rng, 0.18, 0.38)
+    squared = (dx * dx + dy * dy) / np.float32(eye.zoom**2)
+    broad, width = log_normal(rng, 0.55, 0.5, 0.08, 1.6), between(rng, 0.18, 0.36)
     if chance(rng, 0.25):  # the flash hardly reaches the posterior pole: a large dark, bluish cloud
         broad, width = between(rng, 0.7, 1.9), between(rng, 0.24, 0.45)
-    dot, dot_width = log_normal(rng, 0.45, 0.55, 0.05, 1.2), between(rng, 0.055, 0.10)
+    dot, dot_width = log_normal(rng, 0.55, 0.50, 0.08, 1.4), between(rng, 0.06, 0.125)
     density = np.float32(broad) * np.exp(-squared / np.float32(2 * width**2))
-    density = density + np.float32(dot) * np.exp(-squared / np.float32(2 * dot_width**2))
+    density += np.float32(dot) * np.exp(-squared / np.float32(2 * dot_width**2))
     reflex = between(rng, 0.2, 0.7) if chance(rng, 0.15) else 0.0
-    density = density - np.float32(reflex) * np.exp(-squared / np.float32(2 * 0.014**2))
-    hue = MACULAR_PIGMENT + np.float32(0.15) * rng.standard_normal(3).astype(np.float32)
-    return density[..., None] * hue
+    density -= np.float32(reflex) * np.exp(-squared / np.float32(2 * 0.014**2))
+    hue = MACULAR_PIGMENT + np.float32(0.10) * rng.standard_normal(3).astype(np.float32)
+    return in_colour(density, hue)
 
 
 def _disc(rng, eye, size):
@@ -132,39 +146,40 @@ def _disc(rng, eye, size):
     cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     across, upright = (dx * cos + dy * sin) / aspect, dy * cos - dx * sin
     outward = across * np.float32(eye.temple)
-    wobble = np.float32(0.03) * noise(rng, size, slope=1.5, coarsest=0.15, finest=0.02)
+    wobble = np.float32(0.03) * noise(rng, size, slope=2.0, coarsest=0.3, finest=0.03)
     distance = np.hypot(across, upright) / radius + wobble
     edge = soft_step(1 - distance, between(rng, 0.12, 0.32))
     cup_size = np.float32(between(rng, 0.30, 0.62))
     from_cup = np.hypot(across - np.float32(0.12 * eye.temple) * radius, upright) / radius + wobble
     cup = soft_step(cup_size - from_cup, between(rng, 0.15, 0.45))
-    texture = 1 + np.float32(0.09) * noise(rng, size, slope=1.0, coarsest=0.08, finest=0.012)
-    pallor = np.float32(log_normal(rng, 1.0, 0.22, 0.5, 1.6))
+    texture = 1 + np.float32(0.08) * noise(rng, size, slope=1.5, coarsest=0.08, finest=0.02)
+    pallor = np.float32(log_normal(rng, 1.35, 0.25, 0.6, 2.2))
     paler_side = 1 + np.float32(0.22) * np.clip(outward / radius, -1, 1)
-    density = pallor * (paler_side * texture * edge)[..., None] * NEURAL_RIM
-    density = density + np.float32(between(rng, 0.35, 1.25)) * (texture * cup * edge)[..., None] * CUP
+    density = in_colour(pallor * paler_side * texture * edge, NEURAL_RIM)
+    density += in_colour(np.float32(between(rng, 0.4, 1.5)) * texture * cup * edge, CUP)
     return density + _surround(rng, distance, outward / radius, edge), edge
 
 
 def _surround(rng, distance, outward, edge):
     """What lies around the disc: a faint glow, a pale crescent of bare sclera on the temporal side, or a pigmented one."""
     off_disc = 1 - edge
-    glow = np.float32(between(rng, 0.0, 0.35)) * np.exp(-np.maximum(distance - 1, 0) / np.float32(0.5))
-    density = (glow * off_disc)[..., None] * SCLERA
+    spread = np.float32(between(rng, 0.4, 2.2))
+    glow = np.float32(0.65 * rng.random() ** 1.3) * np.exp(-((np.maximum(distance - 1, 0) / spread) ** 2))
+    density = in_colour(glow * off_disc, SCLERA)
     kind = rng.random()
     facing = np.clip(outward / np.maximum(distance, np.float32(0.1)), 0, 1)
     width = np.float32(between(rng, 0.10, 0.32))
     crescent = soft_step(1 + width * facing - distance, 0.12) * off_disc * facing
     if kind < 0.20:
-        density = density + (np.float32(between(rng, 0.4, 1.0)) * crescent)[..., None] * SCLERA
+        density += in_colour(np.float32(between(rng, 0.4, 1.0)) * crescent, SCLERA)
     elif kind < 0.35:
-        density = density + (np.float32(between(rng, 0.4, 1.2)) * crescent)[..., None] * PIGMENT
+        density += in_colour(np.float32(between(rng, 0.4, 1.2)) * crescent, PIGMENT)
     return density
 
 
 def _vessels(rng, eye, size):
     """Arteries and veins: blood absorbs green most; veins are wider, darker and bluer."""
     tree = grow_tree(rng, eye.fovea_offset, log_normal(rng, 5.5, 0.25, 3.0, 9.0))
-    veins, arteries = absorption(tree, eye.fovea_offset, eye.to_image, size)
+    veins, arteries = absorption(tree, eye.fovea_offset, eye.to_image, eye.zoom, size)
     strength = np.float32(log_normal(rng, 0.95, 0.22, 0.5, 1.5))
-    return strength * (veins[..., None] * VEIN_BLOOD + arteries[..., None] * ARTERY_BLOOD)
+    return in_colour(veins, strength * VEIN_BLOOD) + in_colour(arteries, strength * ARTERY_BLOOD)

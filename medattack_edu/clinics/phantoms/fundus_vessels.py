@@ -12,7 +12,7 @@ STEPS = 32  # points along one vessel, whatever its length
 ARCADE_LEAVES, ARCADE_LEAVES_SPREAD = np.radians(82), np.radians(14)  # heading of an arcade at the disc
 ARCADE_ENDS, ARCADE_ENDS_SPREAD = np.radians(-2), np.radians(15)  # and far out, above the macula
 VEIN_RADIUS, ARTERY_RADIUS = 0.0200, 0.0150  # at the disc: an artery has about 3/4 of its vein's calibre
-TIP_RADIUS = 0.45  # of a vessel's own radius at its origin
+TIP_RADIUS = 0.35  # of a vessel's own radius at its origin
 CHILD_RADIUS = (0.38, 0.66)  # of the parent's radius at the fork
 THINNEST = 0.0022  # capillaries are not seen
 AVASCULAR_ZONE = (0.10, 0.30)  # vessels fade between these distances from the fovea
@@ -50,27 +50,29 @@ def grow_tree(rng, fovea, richness):
     return [trunks, branches, twigs, finest]
 
 
-def absorption(generations, fovea, to_image, size):
-    """How deep the blood is at each pixel.
+def absorption(generations, fovea, to_image, zoom, size):
+    """How much blood lies at each pixel.
 
     Args:
         generations: from `grow_tree`.
         fovea: (x, y) in the frame of the eye.
         to_image: maps points (..., 2) of the eye's frame to image coordinates x, y in half sides.
+        zoom: half sides of the image per unit of the eye's frame.
         size: pixels per side.
 
     Returns:
         (veins, arteries), each (size, size), float32; 1 in the middle of a main vein.
     """
     everything = _join(*generations)
-    centre, along, radius, is_vein = _resample(everything, size)
+    pixels = zoom * size / 2  # per unit of the eye's frame
+    centre, along, radius, is_vein = _resample(everything, pixels)
     from_fovea = np.hypot(*(centre - fovea).T)
     faded = np.clip((from_fovea - AVASCULAR_ZONE[0]) / (AVASCULAR_ZONE[1] - AVASCULAR_ZONE[0]), 0, 1)
     radius = radius * faded
     pixel, tangent = _to_pixels(centre, along, to_image, size)
     seen = (radius > THINNEST) & np.all((pixel > -2) & (pixel < size + 1), axis=1)
     pixel, tangent, radius, is_vein = pixel[seen], tangent[seen], radius[seen], is_vein[seen]
-    return tuple(_stamp_kind(pixel[kind], tangent[kind], radius[kind], size) for kind in (is_vein, ~is_vein))
+    return tuple(_stamp_kind(pixel[kind], tangent[kind], radius[kind], pixels, size) for kind in (is_vein, ~is_vein))
 
 
 def _arcades(rng):
@@ -80,9 +82,9 @@ def _arcades(rng):
     leaves = ARCADE_LEAVES + ARCADE_LEAVES_SPREAD * np.repeat(rng.standard_normal(2), 2) + 0.20 * rng.standard_normal(4)
     ends = ARCADE_ENDS + ARCADE_ENDS_SPREAD * np.repeat(rng.standard_normal(2), 2) + 0.20 * rng.standard_normal(4)
     start = np.stack([0.03 * rng.standard_normal(4), 0.02 * up + 0.02 * rng.standard_normal(4)], axis=1)
-    turning = rng.uniform(0.55, 0.95, 2).repeat(2) + 0.08 * rng.standard_normal(4)
+    turning = rng.uniform(0.50, 0.85, 2).repeat(2) + 0.08 * rng.standard_normal(4)
     radius = np.where(is_vein, VEIN_RADIUS, ARTERY_RADIUS) * np.exp(0.14 * rng.standard_normal(4))
-    return _walk(rng, start, up * leaves, up * ends, rng.uniform(1.7, 2.2, 4), radius, is_vein, turning)
+    return _walk(rng, start, up * leaves, up * ends, rng.uniform(1.9, 2.6, 4), radius, is_vein, turning)
 
 
 def _nasal_and_macular_trunks(rng):
@@ -104,7 +106,7 @@ def _nasal_and_macular_trunks(rng):
 
 
 def _fork(rng, parents, forks, fovea):
-    """Children of `parents`: `forks` (N,) of them each, on alternating sides, those on the macula's side heading there."""
+    """Children of `parents`, `forks` (N,) of each, to either side; those on the side of the macula head there."""
     parent = np.repeat(np.arange(len(forks)), forks)
     count = len(parent)
     at = rng.integers(STEPS // 8, STEPS - 4, count)
@@ -140,9 +142,9 @@ def _join(*groups):
     return Vessels(*(np.concatenate(parts) for parts in zip(*groups, strict=True)))
 
 
-def _resample(vessels, size):
+def _resample(vessels, pixels):
     """Points at even spacing along all vessels: centre (M, 2), unit tangent (M, 2), radius (M,), is_vein (M,)."""
-    counts = np.maximum((vessels.length * size / 2 / STAMP_SPACING_PX).astype(int), 2)
+    counts = np.maximum((vessels.length * pixels / STAMP_SPACING_PX).astype(int), 2)
     which = np.repeat(np.arange(len(counts)), counts)
     position = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) / np.repeat(counts, counts)
     position *= STEPS - 1
@@ -166,11 +168,11 @@ def _to_pixels(centre, along, to_image, size):
     return pixel.astype(np.float32), tangent.astype(np.float32)
 
 
-def _stamp_kind(pixel, tangent, radius, size):
+def _stamp_kind(pixel, tangent, radius, pixels, size):
     """The absorption of arteries or of veins alone: stamps, thick and thin apart, then the bright line on top."""
     picture = np.zeros((size + 2 * MARGIN_PX,) * 2, np.float32)
     inner = np.s_[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
-    radius_px = (radius * size / 2).astype(np.float32)
+    radius_px = (radius * pixels).astype(np.float32)
     own = PROFILE_WIDTH * radius_px
     sigma = np.hypot(own, np.float32(PIXEL_WIDTH_PX))
     depth = np.sqrt(radius / VEIN_RADIUS).astype(np.float32) * own / sigma  # no thicker than a pixel: paler instead
@@ -189,7 +191,7 @@ def _stamp_kind(pixel, tangent, radius, size):
 
 
 def _stamp(picture, pixel, tangent, sigma, depth, reach):
-    """Draws short Gaussian rods, `reach` pixels around each centre; the darker one wins, so that overlaps don't add up."""
+    """Draws short Gaussian rods, `reach` pixels around each centre; the darkest wins, so that overlaps don't add up."""
     offsets = np.arange(-reach, reach + 1)
     dy, dx = (grid.ravel() for grid in np.meshgrid(offsets, offsets, indexing="ij"))
     nearest = np.rint(pixel)

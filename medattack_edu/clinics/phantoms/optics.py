@@ -14,6 +14,7 @@ NOISE_PERIOD = 2  # a noise pool repeats after this many image sides
 NOISE_SPECTRUM_SIDE = 512  # modes per axis of a pool's spectrum: enough for images of 256 pixels
 OFFSET_STEPS = 64 * NOISE_PERIOD  # a crop starts on this grid, which images of 64, 128 and 256 pixels all share
 FAINTEST_BLUR_PX = 0.15  # a Gaussian narrower than this leaves a pixel grid as it is
+BLUR_REACH = 3  # a Gaussian ends after so many standard deviations
 JPEG_SUBSAMPLING_420 = 2  # Pillow's code for halved colour resolution, what cameras write
 
 
@@ -143,13 +144,14 @@ def noise(rng, size, *, slope=1.0, coarsest=1.0, finest=0.0):
 
 def blur(image, sigma):
     """Gaussian blur of the first two axes, `sigma` in fractions of the side. Returns float32, the same shape."""
-    from scipy.ndimage import gaussian_filter1d
+    from scipy.ndimage import gaussian_filter
 
     sigma_px = sigma * image.shape[0]
     if sigma_px < FAINTEST_BLUR_PX:
         return image
-    rows_done = gaussian_filter1d(image, sigma_px, axis=0, truncate=3, mode="nearest")
-    return gaussian_filter1d(rows_done, sigma_px, axis=1, truncate=3, mode="nearest")
+    if image.ndim == 3:  # channel by channel: scipy is three times faster on contiguous rows
+        return np.stack([blur(np.ascontiguousarray(image[..., c]), sigma) for c in range(image.shape[2])], axis=-1)
+    return gaussian_filter(image, sigma_px, truncate=BLUR_REACH, mode="nearest")
 
 
 def vignette(size, strength, *, centre=(0.0, 0.0), power=2.0):
@@ -204,3 +206,19 @@ def jpeg_round_trip(image, quality):
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=int(quality), subsampling=JPEG_SUBSAMPLING_420)
     return np.array(Image.open(file))
+
+
+# --- Colour planes -------------------------------------------------------------------------------------------------
+
+
+def in_colour(field, colour):
+    """Three planes (3, height, width): `field` (height, width) times the red, green and blue of `colour` (3,).
+
+    Arithmetic on planes is some ten times faster than on (height, width, 3); `from_planes` turns them at the end.
+    """
+    return np.asarray(colour, np.float32)[:, None, None] * field
+
+
+def from_planes(planes):
+    """(3, height, width) to (height, width, 3), contiguous."""
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))

@@ -65,7 +65,7 @@ def _answer(exercise, fn, verdict):
         return fn
     if verdict.kind == NOT_STARTED:
         why = verdict.text or "Not written yet."
-        tell(NEUTRAL, f"`{name}`", f"{why} The lesson goes on with the reference, come back any time.")
+        tell(NEUTRAL, f"`{name}`: {why}", "The lesson goes on with the reference, come back any time.")
     else:
         why = verdict.text
         goes_on = f'The lesson goes on with the reference. `hint("{name}")` helps.'

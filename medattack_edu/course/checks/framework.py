@@ -139,7 +139,7 @@ def expect_images(out, like, *, low=0.0, high=1.0, what="what you returned"):
     """Raise `Mistake` unless `out` is a tensor of `like`'s shape, dtype and device with values from `low` to `high`."""
     expect_tensor(out, shape=like.shape, dtype=like.dtype, what=what)
     if out.device != like.device:
-        raise Mistake(f"{_start(what)} is on {out.device}, the images that went in were on {like.device}.")
+        raise Mistake(f"The images that went in were on {like.device}; {what} should be there too, not on {out.device}.")
     if out.numel() == 0:
         return
     darkest, brightest = out.min().item(), out.max().item()
@@ -147,22 +147,22 @@ def expect_images(out, like, *, low=0.0, high=1.0, what="what you returned"):
     if darkest < low - slack or brightest > high + slack:
         outside = ((out < low - slack) | (out > high + slack)).sum().item()
         raise Mistake(
-            f"{_start(what)} has values from {darkest:.3f} to {brightest:.3f}. An image has none outside "
-            f"{low:g} to {high:g}; here {outside:,} of {out.numel():,} are outside."
+            f"The values of {what} run from {darkest:.3f} to {brightest:.3f}. Those of an image stay between "
+            f"{low:g} and {high:g}; here {outside:,} of {out.numel():,} don't."
         )
 
 
 def expect_tensor(out, *, shape=None, dtype=None, what="what you returned"):
     """Raise `Mistake` unless `out` is a tensor of finite values, of this shape and dtype where they are given."""
     if not isinstance(out, torch.Tensor):
-        raise Mistake(f"{_start(what)} is {describe(out)}; a tensor was expected.")
+        raise Mistake(f"A tensor was expected for {what}; {describe(out)} came.")
     if shape is not None and tuple(out.shape) != tuple(shape):
-        raise Mistake(f"{_start(what)} has the shape {tuple(out.shape)}; expected was {tuple(shape)}.")
+        raise Mistake(f"The shape of {what} is {tuple(out.shape)}; expected was {tuple(shape)}.")
     if dtype is not None and out.dtype != dtype:
-        raise Mistake(f"{_start(what)} holds {_dtype(out)}; expected was {str(dtype).removeprefix('torch.')}.")
+        raise Mistake(f"The type of {what} is {_dtype(out)}; expected was {str(dtype).removeprefix('torch.')}.")
     broken = out.numel() - out.isfinite().sum().item()
     if broken:
-        raise Mistake(f"{_start(what)} has {broken:,} values of {out.numel():,} that are NaN or infinite.")
+        raise Mistake(f"{broken:,} of {out.numel():,} values of {what} are NaN or infinite.")
 
 
 def expect_number(out, what, *, low=None, high=None):

@@ -1,0 +1,137 @@
+"""The HTML of a run: a page for each lesson and an index. They need no network and follow light or dark themes."""
+
+import base64
+import html
+import io
+import re
+
+from medattack_edu.course.notices import GOOD, NOT_YET
+from medattack_edu.course.page_style import STYLE
+
+THUMBNAILS = 4  # of each lesson, spread over it
+THUMBNAIL_SIZE = (240, 150)  # pixels, at most
+COLUMNS = ("Lesson", "Result", "Time", "Peak memory", "Claims held")
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+{style}
+</style></head><body><main>
+{body}
+</main></body></html>
+"""
+
+
+def lesson_page(lesson):
+    """The executed notebook as one page; where it stopped is said at the top, with a link to the cell."""
+    return _page(lesson.title, '<p><a href="index.html">All lessons</a></p>' + _what_stopped(lesson) + _body(lesson))
+
+
+def index_page(lessons, started, total, environment):
+    """The table of a run: result, time, peak memory, claims and small pictures of each lesson."""
+    failed = sum(lesson.error is not None for lesson in lessons)
+    tone, result = (NOT_YET, f"{failed} of {len(lessons)} lessons failed") if failed else (
+        GOOD, f"{len(lessons)} lessons passed"
+    )  # fmt: skip
+    if len(lessons) < total:
+        result += f", {total - len(lessons)} not run"
+    about = [
+        f"{started:%d %B %Y, %H:%M}",
+        f"images: {environment.get('MEDATTACK_IMAGES') or 'auto'}",
+        f"device: {environment.get('MEDATTACK_DEVICE') or 'what there is'}",
+        f"{sum(lesson.seconds for lesson in lessons):.0f} s in all",
+    ]
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    return _page(
+        "medattack: lessons run",
+        f'<h1><span style="color: {tone.colour}">{tone.symbol}</span> {result}</h1>'
+        f"<p>{html.escape('; '.join(about))}</p>"
+        f'<div class="wide"><table class="run"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(map(_row, lessons))}</tbody></table></div>",
+    )
+
+
+def _row(lesson):
+    tone, result = (NOT_YET, "failed") if lesson.error else (GOOD, "passed")
+    page = f"{lesson.name}.html"
+    held = sum(claim["holds"] for claim in lesson.claims)
+    error = f'<div class="error">{html.escape(lesson.error.splitlines()[0][:200])}</div>' if lesson.error else ""
+    pictures = _spread(lesson.pictures, THUMBNAILS)
+    small = "".join(f'<img src="{_thumbnail(picture)}" alt="a figure of {lesson.name}">' for picture in pictures)
+    strip = f'<tr class="strip"><td colspan="{len(COLUMNS)}"><a href="{page}">{small}</a></td></tr>' if small else ""
+    return (
+        f'<tr><th scope="row"><a href="{page}">{html.escape(lesson.title)}</a>{error}</th>'
+        f'<td data-name="Result"><span style="color: {tone.colour}">{tone.symbol}</span> {result}</td>'
+        f'<td data-name="Time">{lesson.seconds:.1f} s</td>'
+        f'<td data-name="Peak memory">{lesson.peak_bytes / 2**20:.0f} MiB</td>'
+        f'<td data-name="Claims held">{held} of {len(lesson.claims)}</td></tr>{strip}'
+    )
+
+
+def _what_stopped(lesson):
+    if lesson.error is None:
+        return ""
+    where = ""
+    if lesson.stopped_at is not None and lesson.stopped_at < len(lesson.notebook.cells):
+        cell = lesson.notebook.cells[lesson.stopped_at]
+        where = (
+            f'<p><a href="#cell-id={cell.id}">Go to the cell</a>. It begins:</p>'
+            f"<pre>{html.escape(chr(10).join(cell.source.splitlines()[:12]))}</pre>"
+        )
+    return (
+        f'<section class="stopped" style="border-color: {NOT_YET.colour}"><h2>This lesson stopped before its end</h2>'
+        f"<pre>{html.escape(_without_colours(lesson.error))}</pre>{where}</section>"
+    )
+
+
+def _body(lesson):
+    """The cells as HTML, with figures embedded. Widgets show the static picture that stands beside them."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    what_is_shown = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+    exporter = HTMLExporter(
+        config=Config({"NbConvertBase": {"display_data_priority": what_is_shown}}),
+        template_name="basic",
+        embed_images=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    body, _ = exporter.from_notebook_node(lesson.notebook)
+    return body
+
+
+def _page(title, body):
+    return _PAGE.format(title=html.escape(title), style=f"{STYLE}\n{_code_style()}", body=body)
+
+
+def _code_style():
+    """Colours of code for both themes."""
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n.highlight {{ background: none; }}"
+
+
+def _spread(items, most):
+    """At most so many of the items, at even distances, the first among them."""
+    step = max(1, -(-len(items) // most))
+    return items[::step][:most]
+
+
+def _thumbnail(picture):
+    """A base64 PNG as a small JPEG, in a data address."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
+    image.thumbnail(THUMBNAIL_SIZE)
+    on_white = Image.new("RGB", image.size, "white")
+    on_white.paste(image, mask=image.getchannel("A"))
+    small = io.BytesIO()
+    on_white.save(small, "JPEG", quality=75)
+    return "data:image/jpeg;base64," + base64.b64encode(small.getvalue()).decode()
+
+
+def _without_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

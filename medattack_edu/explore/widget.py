@@ -1,0 +1,144 @@
+"""The thin layer of every explorer: controls -> render -> one picture. What is drawn, and how, lives beside this file."""
+
+from html import escape
+
+import ipywidgets
+from IPython.display import Image as Picture
+
+from medattack_edu.explore.canvas import WIDTH, png
+
+CONTROL_WIDTH = "345px"  # three controls in a row
+ERROR_STYLE = (
+    "border: 2px solid var(--jp-error-color1, #D55E00); padding: 6px 10px; line-height: 1.4; "
+    "color: var(--jp-ui-font-color1, inherit); white-space: pre-wrap;"
+)
+WHAT_TO_DO = "Move the control back and the picture returns. If it doesn't, run the cell again."
+
+
+class Explorer(ipywidgets.VBox):
+    """Controls above a picture that follows them.
+
+    Attributes:
+        render: the pure function from the controls' values to the picture.
+        facts: the pure function from the controls' values to a dict of what the picture says.
+        controls: {name: ipywidget}, the names being `render`'s arguments.
+        picture: the `ipywidgets.Image` that every move writes to.
+        error: what the last move raised, or None.
+    """
+
+    def __init__(self, render, controls, alt, facts):
+        self.render, self.controls, self.facts, self._alt = render, dict(controls), facts, alt
+        self.error = None
+        self._static = self._drawn({name: middle(control) for name, control in self.controls.items()})
+        self.picture = ipywidgets.Image(format="png")
+        self.picture.layout = {
+            "width": f"{WIDTH}px",
+            "max_width": "100%",
+            "height": "auto",
+            "border": "1px solid #999999",
+        }
+        self._message = ipywidgets.HTML(layout={"display": "none"})
+        for control in self.controls.values():
+            lay_out(control)
+            control.observe(self._move, names="value")
+        row = ipywidgets.Box([*self.controls.values()], layout={"flex_flow": "row wrap", "grid_gap": "0px 12px"})
+        super().__init__([row, self._message, self.picture], layout={"max_width": "100%", "overflow": "hidden"})
+        self.picture.value, self.picture.tooltip = self._drawn(self.values)
+
+    @property
+    def values(self):
+        """Where the controls stand, as `render` takes it."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def alt(self, **values):
+        """The picture in words."""
+        return self._alt(**values) if callable(self._alt) else self._alt
+
+    def static(self):
+        """The picture with every slider in the middle and every chooser at its start, for a page without a kernel."""
+        picture, words = self._static
+        return Picture(data=picture, alt=words)
+
+    def _drawn(self, values):
+        """The picture at these values as bytes, and in words."""
+        return as_png(self.render(**values)), self.alt(**values)
+
+    def _move(self, _change=None):
+        try:
+            picture, words = self._drawn(self.values)
+        except Exception as error:  # noqa: BLE001, whatever a learner's own model or function raises belongs before their eyes
+            self.error = error
+            self._message.value = (
+                f'<div role="alert" style="{ERROR_STYLE}"><b>{escape(type(error).__name__)}</b>: {escape(str(error))}\n'
+                f"{escape(WHAT_TO_DO)}</div>"
+            )
+            self._message.layout.display = None
+            return
+        self.error = None
+        self._message.layout.display, self._message.value = "none", ""
+        self.picture.value, self.picture.tooltip = picture, words
+
+    def __repr__(self):
+        return self._static[1]
+
+    def _repr_mimebundle_(self, **kwargs):
+        """The widget, and the static picture for where no kernel draws it."""
+        data = super()._repr_mimebundle_(**kwargs) or {}
+        picture, words = self._static
+        return data | {"image/png": picture, "text/plain": words}, {"image/png": {"alt": words}}
+
+
+def interactive(render, controls, *, alt, facts=None):
+    """A widget whose picture follows its controls.
+
+    A move calls `render` and writes the picture into one image widget. What `render` raises is shown above the picture and
+    goes away with the next move that works.
+
+    Args:
+        render: a pure function from the controls' values, by name, to a PIL image or the bytes of a PNG file. Whatever
+            is slow was computed before: a move has 100 ms.
+        controls: {name: an ipywidget with a `value`}.
+        alt: the picture in words, or a function from the controls' values to them.
+        facts: a function from the controls' values to a dict of the numbers that the picture shows.
+
+    Returns:
+        An Explorer; the last line of a cell shows it.
+
+    Raises:
+        Whatever `render` raises at the controls' start or in their middle: a widget that can't draw there is a failed cell.
+    """
+    return Explorer(render, controls, alt, facts)
+
+
+def lay_out(control):
+    """Give a control the room that its description and its value need, and nothing more."""
+    control.style.description_width = "initial"
+    if control.layout.width is None:
+        control.layout.width = CONTROL_WIDTH
+
+
+def middle(control):
+    """The middle of a slider; the present value of anything else."""
+    if isinstance(control, ipywidgets.SelectionSlider):
+        option = control.options[len(control.options) // 2]
+        return option[1] if isinstance(option, tuple) else option
+    if isinstance(control, ipywidgets.IntSlider | ipywidgets.FloatSlider):
+        stops = round((control.max - control.min) / control.step)
+        return type(control.value)(control.min + stops // 2 * control.step)
+    return control.value
+
+
+def slider(description, stops, start, labels=None):
+    """A slider over `stops`, each written as in `labels`. Keyboard: arrow keys, once it has the focus."""
+    options = list(zip(labels or [f"{stop:g}" for stop in stops], stops, strict=True))
+    return ipywidgets.SelectionSlider(description=description, options=options, value=start)
+
+
+def chooser(description, options, start=None):
+    """A list to choose from; `options` are values, or (label, value) pairs."""
+    return ipywidgets.Dropdown(description=description, options=options, **({} if start is None else {"value": start}))
+
+
+def as_png(picture):
+    """The bytes of a PNG file, from those or from a PIL image."""
+    return bytes(picture) if isinstance(picture, bytes | bytearray) else png(picture)

@@ -1,0 +1,21 @@
+"""The table of what each notebook took."""
+
+import pytest
+
+MEASURED = "measured"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    rows = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == MEASURED and report.when == "call"
+    ]
+    if rows:
+        terminalreporter.section("what each notebook took")
+        terminalreporter.write_line(f"{'notebook':<46}{'images':<20}{'wall s':>8}{'CPU s':>8}{'peak MiB':>10}")
+        for notebook, images, wall, cpu, peak in sorted(rows):
+            terminalreporter.write_line(f"{notebook:<46}{images:<20}{wall:>8.1f}{cpu:>8.1f}{peak:>10.0f}")

@@ -1,0 +1,273 @@
+"""The explorers of the white-box attacks, on a small network with random weights that is right by construction."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medattack_edu import attacks, explore, metrics, runtime
+from medattack_edu.attacks.gradient import loss_to_climb
+from medattack_edu.explore import gradients
+from medattack_edu.explore.canvas import HEIGHT, WIDTH, png
+from medattack_edu.models import SmallCNN, freeze
+
+CLASSES = ("normal", "very_ill")
+N, SIDE = 6, 64
+
+
+@pytest.fixture(scope="module")
+def task():
+    """Model, images and labels: the labels are the model's own answers, but for the last image, which it gets wrong."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = SmallCNN(width=8).eval().to(runtime.device())
+        x = torch.nn.functional.interpolate(torch.rand(N, 3, 8, 8), size=SIDE, mode="bilinear").to(runtime.device())
+    with torch.no_grad():
+        model.classifier.bias.zero_()
+        logits = model(x)
+        model.classifier.bias[0] = (logits[:, 1] - logits[:, 0]).median()
+        y = model(x).argmax(1)
+    assert 0 < y.sum() < N
+    y[-1] = 1 - y[-1]
+    return model, x, y
+
+
+@pytest.fixture(scope="module")
+def epsilon(task):
+    return explore.epsilon(*task, classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def steps(task):
+    return explore.steps(*task, classes=CLASSES, eps=2 / 255, steps=5)
+
+
+def options(control):
+    """All stops of a slider or entries of a chooser."""
+    if hasattr(control, "options"):
+        return [option[1] if isinstance(option, tuple) else option for option in control.options]
+    return list(range(control.min, control.max + 1))
+
+
+def extremes(control):
+    stops = options(control)
+    return stops[0], stops[len(stops) // 2], stops[-1]
+
+
+def drawn(widget):
+    return Image.open(io.BytesIO(widget.picture.value)).convert("RGB")
+
+
+@pytest.mark.parametrize("name", ["epsilon", "steps"])
+def test_every_control_moves_the_picture_at_both_ends_and_in_the_middle(name, request):
+    widget = request.getfixturevalue(name)
+    for control in widget.controls.values():
+        before, seen = control.value, set()
+        for value in extremes(control):
+            control.value = value
+            assert widget.error is None
+            assert drawn(widget).size == (WIDTH, HEIGHT)
+            assert widget.picture.value == png(widget.render(**widget.values))
+            seen.add(widget.picture.value)
+        assert len(seen) == len(set(extremes(control)))
+        control.value = before
+
+
+@pytest.mark.parametrize("name", ["epsilon", "steps"])
+def test_render_is_pure(name, request):
+    widget = request.getfixturevalue(name)
+    values = widget.values
+    assert png(widget.render(**values)) == png(widget.render(**values))
+    assert widget.alt(**values) == widget.alt(**values)
+
+
+@pytest.mark.parametrize("name", ["epsilon", "steps"])
+def test_a_move_renders_within_its_share_of_100_ms(name, request):
+    widget = request.getfixturevalue(name)
+    best = []
+    for control in widget.controls.values():
+        for value in extremes(control):
+            took = []
+            for _ in range(3):
+                start = time.process_time()
+                png(widget.render(**(widget.values | {k: value for k, c in widget.controls.items() if c is control})))
+                took.append(time.process_time() - start)
+            best.append(min(took))
+    assert np.percentile(best, 95) < 0.1
+
+
+def test_at_eps_0_every_attack_shows_the_clean_accuracy(epsilon, task):
+    model, x, y = task
+    clean = metrics.evaluate(freeze(model), x, y).accuracy
+    for attack in options(epsilon.controls["attack"]):
+        facts = epsilon.facts(eps=0, attack=attack, patient=0)
+        assert facts["accuracy"] == clean == (N - 1) / N
+        assert (facts["accuracy"].low, facts["accuracy"].high, facts["accuracy"].n) == (clean.low, clean.high, N)
+        assert facts["attacked"] == pytest.approx(facts["clean"])
+        assert facts["largest_change"] == 0
+
+
+def test_the_numbers_of_epsilon_are_those_of_the_library(epsilon, task):
+    model, x, y = task
+    for attack, made in (
+        ("FGS", lambda eps: attacks.fgs(model, x, y, eps=eps)),
+        ("noise", lambda eps: attacks.random_noise(x, eps=eps, generator=runtime.generator(gradients.SEED))),
+    ):
+        for eps in (1 / 255, 8 / 255):
+            scores = metrics.evaluate(model, made(eps), y)
+            facts = [epsilon.facts(eps=eps, attack=attack, patient=patient) for patient in range(N)]
+            assert facts[0]["accuracy"] == scores.accuracy
+            # A sign may flip where folding batch norm rounds a gradient near 0 differently.
+            assert [fact["attacked"][1] for fact in facts] == pytest.approx(scores.probabilities.tolist(), abs=2e-3)
+
+
+def test_pgd_at_its_first_size_is_the_librarys_pgd(task):
+    model, x, y = task
+    model = freeze(model)
+    eps = 1 / 255
+    ours = [*gradients.pgd_series(model, x, y, (eps,))][0]
+    options = {"eps": eps, "steps": gradients.PGD_STEPS, "stop_when_fooled": True}
+    theirs = attacks.pgd(model, x, y, **options, generator=runtime.generator(gradients.SEED))
+    right = model(x).argmax(1) == y
+    assert torch.equal(ours[right], theirs[right])
+
+
+def test_accuracy_under_pgd_never_rises_with_eps_and_reaches_0(epsilon):
+    sizes = options(epsilon.controls["eps"])
+    accuracies = [epsilon.facts(eps=eps, attack="PGD", patient=0)["accuracy"] for eps in sizes]
+    assert all(later <= sooner for sooner, later in zip(accuracies, accuracies[1:], strict=False))
+    assert accuracies[-1] == 0
+
+
+def test_no_perturbation_is_larger_than_its_eps(epsilon):
+    for attack in options(epsilon.controls["attack"]):
+        for eps in options(epsilon.controls["eps"]):
+            for patient in range(N):
+                assert epsilon.facts(eps=eps, attack=attack, patient=patient)["largest_change"] <= eps * 255 + 1e-4
+
+
+def test_fgs_spends_the_whole_eps(epsilon):
+    for eps in options(epsilon.controls["eps"]):
+        assert epsilon.facts(eps=eps, attack="FGS", patient=0)["largest_change"] == pytest.approx(eps * 255, abs=1e-4)
+
+
+def test_packing_keeps_a_perturbation_to_a_hundredth_of_eps():
+    change = (torch.rand(2, 3, 8, 8) * 2 - 1) * 0.25 / 255
+    unpacked = gradients.packed(change, 0.25 / 255) * (0.25 / 255 / gradients.BYTE)
+    assert np.abs(unpacked - change.permute(0, 2, 3, 1).numpy()).max() < 0.01 * 0.25 / 255
+
+
+def test_the_magnified_perturbation_is_grey_where_nothing_changed(epsilon):
+    picture = epsilon.render(eps=0, attack="FGS", patient=0)
+    left = 8 + 256 + 10
+    assert picture.crop((left, 32, left + 256, 32 + 256)).getcolors() == [(256 * 256, (128, 128, 128))]
+
+
+def test_the_model_and_its_images_are_left_alone(task):
+    model, x, y = task
+    before, weights = x.clone(), [p.clone() for p in model.parameters()]
+    explore.epsilon(model, x[:2], y[:2], attacks=("PGD",), stops=(0, 1))
+    explore.steps(model, x[:2], y[:2], steps=1)
+    assert torch.equal(x, before)
+    assert all(torch.equal(a, b) and a.requires_grad for a, b in zip(model.parameters(), weights, strict=True))
+
+
+def test_memory_stays_within_100_mb_at_full_size():
+    patients, side, stops, kinds = gradients.SHOWN, 128, len(gradients.STOPS), len(gradients.SERIES)
+    one = gradients.packed(torch.zeros(1, 3, side, side), 1 / 255)
+    assert one.nbytes * patients * stops * kinds + patients * side * side * 3 * 4 < 100e6
+
+
+def test_one_patient_one_attack_one_stop_suffice(task):
+    model, x, y = task
+    widget = explore.epsilon(model, x[:1], y[:1], CLASSES, attacks=("noise",), stops=(2,))
+    assert widget.facts(**widget.values)["accuracy"].n == 1
+
+
+def test_more_patients_than_are_shown_all_count(task, monkeypatch):
+    monkeypatch.setattr(gradients, "SHOWN", 2)
+    widget = explore.epsilon(*task, classes=CLASSES, attacks=("FGS",), stops=(0, 2))
+    assert options(widget.controls["patient"]) == [0, 1]
+    assert widget.facts(**widget.values)["accuracy"].n == N
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attacks": ("FGS", "CW")}, "FGS, PGD, noise"),
+        ({"attacks": ()}, "name one or more"),
+        ({"classes": ("a", "b", "c")}, "3 class names and 2 logits"),
+        ({"stops": (0, 300)}, "whole pixel range"),
+    ],
+)
+def test_epsilon_says_what_it_cannot_show(task, changes, message):
+    with pytest.raises(ValueError, match=message):
+        explore.epsilon(*task, **changes)
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"steps": 0}, "a step or more"), ({"eps": 0.0}, "larger than 0")])
+def test_steps_says_what_it_cannot_show(task, changes, message):
+    with pytest.raises(ValueError, match=message):
+        explore.steps(*task, **changes)
+
+
+def test_steps_takes_no_more_than_8_patients(task):
+    model, x, y = task
+    with pytest.raises(ValueError, match=r"Pass x\[:8\]"):
+        explore.steps(model, x.repeat(2, 1, 1, 1), y.repeat(2))
+
+
+def test_a_model_in_training_mode_is_refused(task):
+    _, x, y = task
+    with pytest.raises(ValueError, match="training mode"):
+        explore.epsilon(SmallCNN(width=8).to(x.device), x, y)
+
+
+def test_the_walk_is_the_librarys_pgd(steps, task):
+    model, x, y = task
+    end = attacks.pgd(freeze(model), x, y, eps=2 / 255, steps=5, generator=runtime.generator(gradients.SEED))
+    losses = loss_to_climb(freeze(model), end, y)
+    assert [steps.facts(step=5, patient=row)["loss"] for row in range(N)] == pytest.approx(losses.tolist(), abs=1e-5)
+    largest = (255 * (end - x)).abs().amax((1, 2, 3)).tolist()
+    assert [steps.facts(step=5, patient=row)["largest_change"] for row in range(N)] == pytest.approx(largest, abs=2e-3)
+
+
+def test_the_loss_climbs_from_start_to_end(steps):
+    for patient in range(N):
+        assert steps.facts(step=5, patient=patient)["loss"] > steps.facts(step=0, patient=patient)["loss"]
+
+
+def test_the_plane_holds_the_clean_image_and_fgs(task):
+    model, x, y = task
+    model, eps = freeze(model), 2 / 255
+    start = (x + eps * (2 * torch.rand(x.shape, generator=runtime.generator(1)).to(x) - 1)).clamp(0, 1)
+    directions = gradients.StepsStudy._directions(model, x, y, start)
+    # The two directions are orthogonal, so that a place on the plane is unique.
+    assert (directions[0] * directions[1]).sum((1, 2, 3)).abs().max() < 1e-2 * x[0].numel() ** 0.5
+    zero = gradients.StepsStudy._coordinates(torch.zeros_like(x), directions)
+    fgs = gradients.StepsStudy._coordinates(eps * directions[0], directions)
+    assert zero.abs().max() == 0
+    assert fgs.tolist() == pytest.approx(np.tile([2.0, 0.0], (N, 1)), abs=1e-3)
+
+
+def test_the_map_of_the_loss_is_true_at_the_clean_image_and_at_fgs(task, monkeypatch):
+    model, x, y = task
+    monkeypatch.setattr(gradients, "REACH", 1.0)  # so that FGS is a point of the grid
+    eps = 2 / 255
+    study = gradients.StepsStudy(model, x[:2], y[:2], CLASSES, eps, 1)
+    clean = loss_to_climb(model, x[:2], y[:2])
+    fgs = loss_to_climb(model, attacks.fgs(model, x[:2], y[:2], eps=eps), y[:2])
+    middle = gradients.GRID // 2
+    for patient in range(2):
+        assert study.planes[patient][middle, middle] == pytest.approx(clean[patient].item(), abs=1e-4)
+        assert study.planes[patient][middle, -1] == pytest.approx(fgs[patient].item(), abs=1e-3)
+
+
+def test_the_path_stays_in_the_diamond_of_the_ball(steps):
+    for step in range(6):
+        for patient in range(N):
+            along, aside = steps.facts(step=step, patient=patient)["place"]
+            assert abs(along) + abs(aside) <= 2 * 1.02  # the random direction is orthogonal to FGS up to a hundredth

@@ -1,0 +1,69 @@
+"""Preparing: what is missing is made, what is there is left, and Ctrl-C keeps what is finished."""
+
+import os
+import signal
+
+import pytest
+
+from medattack_edu import cli, runtime
+from medattack_edu.clinics import phantoms
+from medattack_edu.clinics.clinic import Clinic
+from medattack_edu.models import victims
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    """Few phantoms, and victims that train on them for one step, in a cache of their own."""
+    monkeypatch.setenv("MEDATTACK_CACHE", str(tmp_path))
+    monkeypatch.setattr(phantoms, "SPLITS", {split: (4, seed) for split, (_, seed) in phantoms.SPLITS.items()})
+    monkeypatch.setattr(phantoms, "draw_many", lambda name, n, *, seed, size, title: phantoms.draw(name, n, seed=seed, size=size))
+    trained = victims.trained
+    monkeypatch.setattr(victims, "trained", lambda *images, **options: trained(*images, **options, epochs=1))
+
+
+def files():
+    return {path.relative_to(runtime.cache_dir()): path.stat().st_mtime_ns for path in runtime.cache_dir().rglob("*.safetensors")}
+
+
+def test_images_and_victim_of_each_clinic_are_made_and_the_second_call_makes_nothing(capsys):
+    assert cli.main(["prepare", "chest", "derm"]) == 0
+    told = capsys.readouterr().out
+    assert "chest: made in" in told and "derm: made in" in told and "All is ready." in told
+    made = files()
+    assert sorted(path.parts[0] for path in made) == ["phantoms", "phantoms", "victims", "victims"]
+
+    assert cli.main(["prepare", "chest", "derm"]) == 0
+    told = capsys.readouterr().out
+    assert "chest: here already" in told and "Everything was here already." in told
+    assert files() == made
+
+
+def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, capsys):
+    victim = Clinic.victim
+
+    def pressed_meanwhile(clinic):
+        if clinic.name == "derm":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                return None  # as a training does, which keeps the best so far and ends quietly
+        return victim(clinic)
+
+    monkeypatch.setattr(Clinic, "victim", pressed_meanwhile)
+    assert cli.main(["prepare", "chest", "derm", "fundus"]) == 130
+    assert "What was finished is kept" in capsys.readouterr().err
+    names = {path.name.split("-")[0] for path in files()}
+    assert names == {"chest", "derm"}  # derm's images, and nothing of fundus
+    assert len(victims.cached_names()) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_unknown_clinic_is_said_before_anything_is_made(capsys):
+    assert cli.main(["prepare", "chest", "dentist"]) == 2
+    assert "'dentist'" in capsys.readouterr().err
+    assert files() == {}
+
+
+def test_images_that_are_not_there_are_said(capsys):
+    assert cli.main(["prepare", "chest", "--images", "medmnist"]) == 2
+    assert "medattack fetch chest" in capsys.readouterr().err
