@@ -26,7 +26,7 @@ _HOMES = {
     "quiz": "medattack_edu.course.quiz",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):

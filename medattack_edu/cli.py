@@ -91,7 +91,9 @@ def progress(arguments):
 
 def _understand(argv):
     """The parsed arguments; `run` is the command's function. Help and mistakes in the command line end here."""
-    parser = argparse.ArgumentParser(prog="medattack", description="Break, understand and harden medical image classifiers.")
+    parser = argparse.ArgumentParser(
+        prog="medattack", description="Break, understand and harden medical image classifiers."
+    )
     parser.add_argument("--version", action="version", version=f"medattack {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -102,7 +104,9 @@ def _understand(argv):
 
     command(lab)
     _add_run_options(command(run))
-    command(build).add_argument("--check", action="store_true", help="change nothing; fail if a notebook isn't up to date")
+    command(build).add_argument(
+        "--check", action="store_true", help="change nothing; fail if a notebook isn't up to date"
+    )
     fetching = command(fetch)
     _add_clinics(fetching)
     fetching.add_argument("--size", type=int, default=128, help="pixels a side: 64, 128 (default) or 224")
@@ -116,7 +120,7 @@ def _understand(argv):
         near = difflib.get_close_matches(argv[0], commands.choices, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"The commands are {', '.join(commands.choices)}."
         parser.error(f"there is no command {argv[0]!r}. {hint}")
-    own, dashes, passed_on = _cut(argv, "--")
+    own, passed_on = _cut(argv, "--")
     arguments, unknown = parser.parse_known_args(own)
     arguments.rest = [*unknown, *passed_on]
     if arguments.rest and arguments.run is not lab:
@@ -150,9 +154,9 @@ def _sentence(text):
 
 
 def _cut(words, mark):
-    """What stands before the first `mark`, the mark, and what stands after it."""
+    """What stands before the first `mark`, and what stands after it."""
     place = words.index(mark) if mark in words else len(words)
-    return words[:place], words[place : place + 1], words[place + 1 :]
+    return words[:place], words[place + 1 :]
 
 
 def _notebooks(wanted, kind):

@@ -33,8 +33,11 @@ def cores(root=Path("/")):
     """The tightest limit of processor time, in cores (0.5 is half of one), or None. `root` as in `memory`."""
     found = []
     for folder in _groups(root, "cpu"):
-        words = _text(folder / "cpu.max").split()  # "200000 100000": microseconds in each period; or "max 100000"
-        quota, period = words if len(words) == 2 else (_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us"))
+        # Microseconds in each period: "200000 100000", or "max 100000"; version 1 has a file for each.
+        words = _text(folder / "cpu.max").split() or [
+            _text(folder / f"cpu.cfs_{part}_us") for part in ("quota", "period")
+        ]
+        quota, period = words
         if quota.isdecimal() and period.isdecimal() and int(period):
             found.append(int(quota) / int(period))
     return min(found, default=None)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from medattack_edu import __version__, container, runtime
 
 GB = 1e9
+OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY = 1 * GB  # a lesson's kernel peaks at up to 1.5 GiB; under this it is killed
 LEAST_DISK = 1 * GB  # phantoms, victims and fetched images of three clinics, with room to write them
 SIZE = 128
@@ -44,10 +45,12 @@ def _look_safely(look):
     try:
         return look()
     except runtime.CacheUnavailable as error:
-        return Finding("the cache folder can't be written", str(error) if look is cache else "See the line Cache, below.")
+        return Finding(
+            "the cache folder can't be written", str(error) if look is cache else "See the line Cache, below."
+        )
     except ImportError as error:
         return Finding(f"can't be imported ({_first_line(error)})", INSTALL_ANEW)
-    except Exception as error:  # whatever it is, it is this line's news; a ValueError of ours says what to do
+    except Exception as error:  # noqa: BLE001  whatever it is, it is this line's news; our own errors say what to do
         return Finding("can't be told", _first_line(error) or type(error).__name__)
 
 
@@ -57,8 +60,8 @@ def _first_line(error):
 
 def python():
     here = f"{platform.python_version()} in {sys.prefix}"
-    if sys.version_info < (3, 11):
-        return Finding(here, "The course needs Python 3.11 or newer.")
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding(here, f"The course needs Python {'.'.join(map(str, OLDEST_PYTHON))} or newer.")
     return Finding(here)
 
 
@@ -90,7 +93,9 @@ def cores():
     granted = min(granted, runtime.cores())
     here = f"{granted:g} of {os.cpu_count()}; PyTorch's threads: {threads}"
     if threads > max(1, granted):
-        return Finding(here, f"More threads than cores slow each other down: set OMP_NUM_THREADS={max(1, int(granted))}")
+        return Finding(
+            here, f"More threads than cores slow each other down: set OMP_NUM_THREADS={max(1, int(granted))}"
+        )
     return Finding(here)
 
 

@@ -9,7 +9,10 @@ from medattack_edu import runtime
 
 FIRST_LESSON = "lessons/00_start_here.ipynb"
 # No news, no search for updates: the course asks the network for nothing.
-QUIET = ("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate")
+QUIET = (
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+)
 # Folders that JupyterLab, IPython and matplotlib write to, with what each is called under the cache folder.
 OWN_FOLDERS = {
     "JUPYTER_CONFIG_DIR": "config",
@@ -30,12 +33,16 @@ def course_folder():
     for folder in (clone, Path.cwd()):
         if (folder / "lessons").is_dir():
             return folder
-    raise ValueError(f"There are no lessons in {Path.cwd()}. Change to the folder that holds lessons/, and run this again.")
+    raise ValueError(
+        f"There are no lessons in {Path.cwd()}. Change to the folder that holds lessons/, and run this again."
+    )
 
 
 def lab(arguments=()):
     """Open JupyterLab on the first lesson. `arguments` go to JupyterLab. Returns its exit code, where it returns at all."""
     folder = course_folder()
+    if not (folder / FIRST_LESSON).is_file():
+        raise ValueError(f"There is no {folder / FIRST_LESSON}. Make the notebooks with: medattack build")
     command = [
         sys.executable, "-m", "jupyterlab", str(folder / FIRST_LESSON),
         f"--ServerApp.root_dir={folder}", *QUIET, *arguments,

@@ -66,8 +66,8 @@ print(here.question)
 victim = here.victim()
 x, y = here.test.sample(n, seed=seed, balanced=True)
 probability = victim(x).softmax(1)[:, 1]  # of the disease, for each of the n images
-surest = (probability * (y == 1)).argmax()  # the sick patient of whom the model is surest
-patient, truth = x[[surest]], y[[surest]]
+surest = int((probability * (y == 1)).argmax())  # the sick patient of whom the model is surest
+patient, truth = x[surest : surest + 1], y[surest : surest + 1]  # still a batch, of one
 show.gallery(patient, truth, here.classes, victim)
 
 # %% [markdown]

@@ -16,7 +16,9 @@ UNSET = ("MEDATTACK_IMAGES", "MEDATTACK_STRICT", "MEDATTACK_PROGRESS")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--all-clinics", action="store_true", help="run each solution on every clinic's images, not on its own one's only"
+        "--all-clinics",
+        action="store_true",
+        help="run each solution on every clinic's images, not on its own one's only",
     )
 
 

@@ -1,5 +1,7 @@
 """The one check of what comes into an attack. Each message says what came, what was expected and what to do."""
 
+import math
+
 import torch
 
 ROW_SUM_TOLERANCE = 1e-4  # logits of an image that add up to 1 this closely, all of them in [0, 1], are probabilities
@@ -39,7 +41,7 @@ def check_images(x):
     if not len(x):
         return
     low, high = x.min().item(), x.max().item()
-    if not (low == low and high == high):
+    if math.isnan(low) or math.isnan(high):
         raise ValueError("x holds NaN. Look at the images before you attack them.")
     if low < 0 and high > 1:
         raise ValueError(

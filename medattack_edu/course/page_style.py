@@ -12,7 +12,8 @@ h1, h2, h3 { line-height: 1.25; }
 .anchor-link { display: none; }
 pre, code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 0.92rem; }
 pre { overflow-x: auto; margin: 0.4rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-.input_area { background: var(--soft); border-left: 0.2rem solid var(--line); padding: 0.3rem 0.8rem; overflow-x: auto; }
+.input_area { background: var(--soft); border-left: 0.2rem solid var(--line); }
+.input_area { padding: 0.3rem 0.8rem; overflow-x: auto; }
 .input_area pre { white-space: pre; }
 .cell { margin: 0.8rem 0; }
 .cell:target { outline: 0.2rem solid #d55e00; outline-offset: 0.3rem; }

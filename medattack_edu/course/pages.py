@@ -5,9 +5,10 @@ import html
 import io
 import re
 
-from medattack_edu.course.notices import GOOD, NOT_YET
+from medattack_edu.course.notices import GOOD, NOT_YET, Tone
 from medattack_edu.course.page_style import STYLE
 
+PASSED, FAILED = GOOD, Tone("✗", NOT_YET.colour)
 THUMBNAILS = 4  # of each lesson, spread over it
 THUMBNAIL_SIZE = (240, 150)  # pixels, at most
 COLUMNS = ("Lesson", "Result", "Time", "Peak memory", "Claims held")
@@ -30,15 +31,14 @@ def lesson_page(lesson):
 def index_page(lessons, started, total, environment):
     """The table of a run: result, time, peak memory, claims and small pictures of each lesson."""
     failed = sum(lesson.error is not None for lesson in lessons)
-    tone, result = (NOT_YET, f"{failed} of {len(lessons)} lessons failed") if failed else (
-        GOOD, f"{len(lessons)} lessons passed"
-    )  # fmt: skip
+    tone, passed = FAILED if failed else PASSED, len(lessons) - failed
+    result = f"{passed} of {len(lessons)} lessons passed"
     if len(lessons) < total:
         result += f", {total - len(lessons)} not run"
     about = [
         f"{started:%d %B %Y, %H:%M}",
         f"images: {environment.get('MEDATTACK_IMAGES') or 'auto'}",
-        f"device: {environment.get('MEDATTACK_DEVICE') or 'what there is'}",
+        f"device: {environment.get('MEDATTACK_DEVICE') or 'auto'}",
         f"{sum(lesson.seconds for lesson in lessons):.0f} s in all",
     ]
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
@@ -52,7 +52,7 @@ def index_page(lessons, started, total, environment):
 
 
 def _row(lesson):
-    tone, result = (NOT_YET, "failed") if lesson.error else (GOOD, "passed")
+    tone, result = (FAILED, "failed") if lesson.error else (PASSED, "passed")
     page = f"{lesson.name}.html"
     held = sum(claim["holds"] for claim in lesson.claims)
     error = f'<div class="error">{html.escape(lesson.error.splitlines()[0][:200])}</div>' if lesson.error else ""
@@ -79,7 +79,7 @@ def _what_stopped(lesson):
             f"<pre>{html.escape(chr(10).join(cell.source.splitlines()[:12]))}</pre>"
         )
     return (
-        f'<section class="stopped" style="border-color: {NOT_YET.colour}"><h2>This lesson stopped before its end</h2>'
+        f'<section class="stopped" style="border-color: {FAILED.colour}"><h2>This lesson stopped before its end</h2>'
         f"<pre>{html.escape(_without_colours(lesson.error))}</pre>{where}</section>"
     )
 

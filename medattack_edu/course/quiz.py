@@ -22,7 +22,7 @@ def quiz(question, options, answer, why):
     unfolding = _unfolding(question, options, answer, reasons)
     plain = "\n".join([f"Quiz: {question}", *(f"  ( ) {option}" for option in options)])
     if in_kernel():
-        view = _widget(question, options, answer, reasons)._repr_mimebundle_() or {}
+        view = question_widget(question, options, answer, reasons)._repr_mimebundle_() or {}
         show(plain, unfolding, {kind: value for kind, value in view.items() if kind != "text/plain"})
     else:
         show(f"{plain}\n  Answer: {answer}. {reasons[answer]}", unfolding)
@@ -44,8 +44,8 @@ def _check_question(question, options, answer, reasons):
         raise ValueError(f"The quiz {question!r} needs a text in `why`, or one text for each of the options {options}.")
 
 
-def _widget(question, options, answer, reasons):
-    """Radio buttons, and a button that answers: arrow keys move through the choices without answering each."""
+def question_widget(question, options, answer, reasons):
+    """The question as a widget: radio buttons, and a button, so that arrow keys can pass by a choice."""
     import ipywidgets
 
     whole_line = ipywidgets.Layout(width="100%")

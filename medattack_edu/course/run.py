@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import psutil
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -28,6 +29,7 @@ from medattack_edu.course.claims import CLAIM_RECORD
 
 PARAMETERS = "parameters"
 START_LIMIT_S = 120  # a cold disk and a busy machine; a kernel takes about 1 s
+KERNEL_LOG, LAST_WORDS = "kernel.log", 2000  # characters of it that are shown when the kernel dies
 LOOK_AGAIN_S = 0.2  # between two looks at the kernel's memory
 
 
@@ -124,7 +126,12 @@ def run_lesson(path, *, environment, parameters=None, timeout=600):
             )  # fmt: skip
         except PapermillExecutionError as error:
             lesson.error = f"{error.ename}: {error.evalue}".rstrip(": ")
-        except Exception as error:  # a kernel that died, did not start, or a cell that took too long
+        except CellTimeoutError:
+            lesson.error = f"A cell took longer than {timeout:g} s."
+        except DeadKernelError as error:
+            log = Path(scratch, KERNEL_LOG).read_text(encoding="utf-8", errors="replace")
+            lesson.error = f"{error}. Its last words:\n{log[-LAST_WORDS:]}"
+        except Exception as error:  # a kernel that doesn't start, for instance
             lesson.error = f"{type(error).__name__}: {error}".strip()
     lesson.notebook = remove_error_markers(lesson.notebook)
     if lesson.error is None:
@@ -148,7 +155,8 @@ class MeasuringEngine(NBClientEngine):
             nb_man, kernel_name=kernel_name, timeout=cell_limit_s, startup_timeout=start_timeout
         )
         client.km = client.create_kernel_manager()
-        client.start_new_kernel(env=environment, cwd=scratch)
+        with open(Path(scratch, KERNEL_LOG), "wb") as log:
+            client.start_new_kernel(env=environment, cwd=scratch, stderr=log)
         kernel = psutil.Process(client.km.provisioner.pid)
 
         def note_place(cell, cell_index):

@@ -25,7 +25,8 @@ SHOWN = 16  # patients whose images are kept; all of them count in the curve
 PGD_STEPS = 10
 GRID = 15  # points along each side of the plane of `steps`; odd, so that the clean image is one of them
 REACH = 1.25  # half the side of that plane, in eps
-MOST_PATIENTS = 8  # in `steps`, where each costs GRID * GRID answers of the model
+ASIDES = ("PGD's end", "random")  # the second direction of that plane
+MOST_PATIENTS = 8  # in `steps`, where each costs 2 * GRID * GRID answers of the model
 BYTE = 127  # the largest number in a signed byte
 SEED = 0
 PLANE_BATCH = 45  # images of the plane answered at once: a fifth of it
@@ -231,23 +232,26 @@ def steps(model, x, y, classes=("healthy", "disease"), eps=2 / 255, steps=10):
         steps: of the walk.
 
     Returns:
-        An Explorer with the controls ``step`` (0 is the random start) and ``patient`` (row of x).
-        ``.facts(step=..., patient=...)`` gives the numbers on the picture.
+        An Explorer with the controls ``step`` (0 is the random start), ``patient`` (row of x) and ``aside``, the second
+        direction of the plane ("PGD's end" or "random"; the first is that of FGS). ``.facts(...)`` gives the numbers on
+        the picture.
     """
     study = StepsStudy(model, x, y, classes, eps, steps)
     controls = {
         "step": ipywidgets.IntSlider(description="step", min=0, max=steps, value=0),
         "patient": chooser("patient", patients(y, study.classes)),
+        "aside": chooser("plane: FGS and", ASIDES),
     }
     return interactive(study.render, controls, alt=study.alt, facts=study.facts)
 
 
 class StepsStudy:
-    """A walk of PGD for a few patients, and the loss over a plane through each.
+    """A walk of PGD for a few patients, and the loss over two planes through each.
 
-    The plane goes through the clean image. Its first direction is that of FGS, its second the signs of the random start,
-    made orthogonal to the first. A perturbation's place along a direction d is <perturbation, d> / <d, d>: how much the
-    pixel values move along it on average. FGS lies at (eps, 0); the ball cuts the plane in a diamond.
+    A plane goes through the clean image. Its first direction is that of FGS. Its second, made orthogonal to the first, is
+    that of the walk's end, which so lies on the plane, or the signs of the random start, which show how flat it is almost
+    everywhere. Both have a root mean square of 1. A perturbation's place along a direction d is
+    <perturbation, d> / <d, d>, in grey levels: how much the pixel values move along it on average. FGS lies at (eps, 0).
     """
 
     SIDE, GAP = 216, 10
@@ -263,18 +267,21 @@ class StepsStudy:
         self.classes, self.truth, self.eps, self.last = readable(classes), y.cpu(), eps, steps
         self.magnified = magnification(eps)
         self.images = as_rows(x)
-        with tqdm(total=steps + len(x), desc="walking, and mapping the loss", leave=False) as bar:
+        with tqdm(total=steps + len(x) * len(ASIDES), desc="walking, and mapping the loss", leave=False) as bar:
             walk, self.losses, self.probabilities = self._walk(model, x, y, steps, bar)
-            directions = self._directions(model, x, y, walk[0])
-            # (steps + 1, N, 2): where the walk stands on the plane, in grey levels
-            self.path = torch.stack([self._coordinates(x_adv - x, directions) for x_adv in walk]).cpu().numpy()
             self.changes = [as_levels(x_adv - x) for x_adv in walk]
-            self.planes = []
-            for patient in range(len(x)):
-                across = directions[:, patient]
-                self.planes.append(self._plane(model, x[patient], y[patient], across))
-                bar.update()
-        self.maps = [self._map(plane) for plane in self.planes]
+            uphill = input_gradient(model, x, y)[0].sign()
+            self.paths, self.maps = {}, {}
+            for aside, towards in zip(ASIDES, (walk[-1] - x, (walk[0] - x).sign()), strict=True):
+                directions = torch.stack([uphill, orthogonal(towards, uphill)], 1)  # (N, 2, 3, H, W)
+                # (steps + 1, N, 2): where the walk stands on each patient's plane, in grey levels
+                self.paths[aside] = (
+                    torch.stack([places(x_adv - x, directions) for x_adv in walk]).cpu().numpy() * LEVELS
+                )
+                for patient, plane in enumerate(directions):
+                    losses = loss_over_plane(model, x[patient], y[patient], plane, eps)
+                    self.maps[aside, patient] = self._map(losses, edge_of_ball(plane, eps) * LEVELS, aside)
+                    bar.update()
         self.curves = [self._curve(self.losses[:, patient]) for patient in range(len(x))]
 
     def _walk(self, model, x, y, steps, bar):
@@ -291,33 +298,9 @@ class StepsStudy:
         losses = [F.cross_entropy(logits, y, reduction="none") for logits in answers]
         return walk, torch.stack(losses).cpu(), torch.stack(answers).softmax(2).cpu()
 
-    @staticmethod
-    def _directions(model, x, y, start):
-        """The two directions of each patient's plane, (2, N, 3, H, W)."""
-        gradient, _ = input_gradient(model, x, y)
-        uphill, aside = gradient.sign(), (start - x).sign()
-        overlap = (aside * uphill).sum((1, 2, 3)) / uphill.square().sum((1, 2, 3)).clamp(min=1)
-        return torch.stack([uphill, aside - overlap[:, None, None, None] * uphill])
-
-    @staticmethod
-    def _coordinates(change, directions):
-        """Where perturbations (N, 3, H, W) lie on their planes, (N, 2), in grey levels."""
-        places = (change * directions).sum((2, 3, 4)) / directions.square().sum((2, 3, 4)).clamp(min=1)
-        return places.T * LEVELS
-
-    def _plane(self, model, image, label, directions):
-        """The loss over one patient's plane, (GRID, GRID): rows along the second direction, columns along the first."""
-        ticks = torch.linspace(-REACH, REACH, GRID, device=image.device) * self.eps
-        points = torch.cartesian_prod(ticks, ticks)  # (second, first)
-        losses = []
-        for part in points.split(PLANE_BATCH):
-            change = part[:, 1, None, None, None] * directions[0] + part[:, 0, None, None, None] * directions[1]
-            losses.append(loss_to_climb(model, (image + change).clamp(0, 1), label.expand(len(part))))
-        return torch.cat(losses).reshape(GRID, GRID).cpu().numpy()
-
-    def facts(self, step, patient):
+    def facts(self, step, patient, aside):
         """What the picture says: ``loss``, ``probabilities``, ``truth``, ``answer``, ``largest_change`` (in grey levels)
-        and ``place`` on the plane (along FGS, along the random direction; in grey levels)."""
+        and ``place``, that of the perturbation on the plane (along FGS, along the second direction; in grey levels)."""
         probabilities = self.probabilities[step, patient]
         return {
             "step": step,
@@ -326,21 +309,21 @@ class StepsStudy:
             "truth": self.classes[self.truth[patient]],
             "answer": self.classes[probabilities.argmax()],
             "largest_change": float(np.abs(self.changes[step][patient]).max()),
-            "place": tuple(self.path[step, patient].tolist()),
+            "place": tuple(self.paths[aside][step, patient].tolist()),
         }
 
-    def alt(self, step, patient):
+    def alt(self, step, patient, aside):
         """The picture in words."""
-        facts = self.facts(step, patient)
+        facts = self.facts(step, patient, aside)
         return (
             f"Patient {patient + 1}, truth {facts['truth']}. PGD at step {step} of {self.last}, eps {in_levels(self.eps)}: "
             f"loss {facts['loss']:.2f}, the model answers {facts['answer']} with probability "
             f"{max(facts['probabilities']):.2f}."
         )
 
-    def render(self, step, patient):
+    def render(self, step, patient, aside):
         """The image at that step, its perturbation, the loss of all steps, and the path on the plane."""
-        facts, change = self.facts(step, patient), self.changes[step][patient]
+        facts, change = self.facts(step, patient, aside), self.changes[step][patient]
         left, right = 8, 8 + self.SIDE + self.GAP
         below = ink.TOP + self.SIDE + 10
         canvas = Canvas()
@@ -356,7 +339,7 @@ class StepsStudy:
             canvas.text(right, below + 22 * row, line)
         x = right + self.SIDE + self.GAP
         self._draw_curve(canvas, x, step, facts["loss"], patient)
-        self._draw_path(canvas, x + self.LOSS_WIDTH, step, patient)
+        self._draw_path(canvas, x + self.LOSS_WIDTH, step, patient, aside)
         return canvas.image
 
     def _draw_curve(self, canvas, x, step, loss, patient):
@@ -366,11 +349,11 @@ class StepsStudy:
         across, down = plot.pixel(step, loss)
         canvas.dot(x + across, ink.TOP + down, 7, ink.VERMILLION, ring=ink.INK)
 
-    def _draw_path(self, canvas, x, step, patient):
-        plot = self.maps[patient]
-        canvas.title(x + 12, "the path, seen on a plane")
+    def _draw_path(self, canvas, x, step, patient, aside):
+        plot = self.maps[aside, patient]
+        canvas.title(x + 12, "shadow of the walk on a plane")
         canvas.paste(x, ink.TOP, plot.image)
-        points = [plot.pixel(*place) for place in self.path[: step + 1, patient]]
+        points = [plot.pixel(*place) for place in self.paths[aside][: step + 1, patient]]
         points = [(x + across, ink.TOP + down) for across, down in points]
         if len(points) > 1:
             canvas.line(points, "white", 5)
@@ -393,8 +376,8 @@ class StepsStudy:
 
         return Plot(self.LOSS_WIDTH, ink.HEIGHT - ink.TOP, draw)
 
-    def _map(self, plane):
-        """The loss over the plane, with the diamond in which the ball cuts it."""
+    def _map(self, plane, edge, aside):
+        """The loss over a plane, with the line in which the ball cuts it."""
 
         def draw(axes):
             reach, eps = REACH * self.eps * LEVELS, self.eps * LEVELS
@@ -402,20 +385,58 @@ class StepsStudy:
             extent = (-reach - half, reach + half) * 2
             picture = axes.imshow(plane, origin="lower", extent=extent, cmap="cividis", interpolation="bilinear")
             seen = {"path_effects": [withStroke(linewidth=3, foreground=ink.INK)], "color": "white"}  # on any ground
-            axes.plot([eps, 0, -eps, 0, eps], [0, eps, 0, -eps, 0], linewidth=1.6, **seen)
+            axes.plot(*edge.T, linewidth=1.6, **seen)
             axes.plot([0], [0], "o", markersize=5, **seen)
             axes.plot([eps], [0], "D", markersize=5, **seen)
             for words, place, offset, side in (
                 ("clean", (0, 0), (0, -7), "center"),
                 ("FGS", (eps, 0), (2, -9), "center"),
-                ("eps ball", (-eps / 2, -eps / 2), (-4, -4), "right"),
+                ("eps ball", edge[len(edge) * 5 // 8], (-4, -2), "right"),
             ):
                 axes.annotate(words, place, offset, textcoords="offset points", ha=side, va="top", **seen)
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-            axes.set(xlabel="along FGS: mean change in 1/255", ylabel="along a random direction, in 1/255")
+            towards = "towards PGD's end" if aside == ASIDES[0] else "in a random direction"
+            axes.set(xlabel="along FGS: mean change in 1/255", ylabel=f"{towards}, in 1/255")
             axes.figure.colorbar(picture, ax=axes, location="bottom", aspect=30, pad=0.02, label="loss on the plane")
 
         return Plot(self.PLANE_WIDTH, ink.HEIGHT - ink.TOP, draw)
+
+
+def orthogonal(towards, direction):
+    """The part of each perturbation (N, 3, H, W) that is orthogonal to `direction`, its root mean square made 1."""
+    overlap = (towards * direction).sum((1, 2, 3)) / direction.square().sum((1, 2, 3)).clamp(min=1)
+    rest = towards - overlap[:, None, None, None] * direction
+    return rest / rest.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
+
+
+def places(change, directions):
+    """Where perturbations (N, 3, H, W) lie along directions (N, 2, 3, H, W): (N, 2), in the perturbation's unit."""
+    products = (change[:, None] * directions).sum((2, 3, 4))
+    return products / directions.square().sum((2, 3, 4)).clamp(min=1)
+
+
+def loss_over_plane(model, image, label, directions, eps):
+    """The loss over one patient's plane, (GRID, GRID): rows along the second direction, columns along the first."""
+    ticks = torch.linspace(-REACH, REACH, GRID, device=image.device) * eps
+    losses = []
+    for part in torch.cartesian_prod(ticks, ticks).split(PLANE_BATCH):  # (second, first)
+        change = part[:, 1, None, None, None] * directions[0] + part[:, 0, None, None, None] * directions[1]
+        losses.append(loss_to_climb(model, (image + change).clamp(0, 1), label.expand(len(part))))
+    return torch.cat(losses).reshape(GRID, GRID).cpu().numpy()
+
+
+def edge_of_ball(directions, eps, angles=73):
+    """The line (angles, 2) along which the ball of radius eps cuts a plane, in eps's unit.
+
+    Along an angle the edge is where the value that moves most has moved by eps.
+    """
+    first, second = directions.flatten(1)
+    edge = []
+    for angle in np.linspace(0, 2 * np.pi, angles):
+        fastest = (np.cos(angle) * first + np.sin(angle) * second).abs().max().item()
+        radius = min(eps / max(fastest, 1e-12), 2 * REACH * eps)
+        edge.append((radius * np.cos(angle), radius * np.sin(angle)))
+    return np.array(edge)
 
 
 def ready(model, x, y, classes, eps):

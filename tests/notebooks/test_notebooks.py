@@ -32,9 +32,7 @@ def run(tmp_path, record_property):
         outcome = execute(page, tmp_path, images=images, strict=strict, data=data)
         peak = outcome.peak_bytes / 2**20
         what = f"{images}, {clinic}" if clinic else images
-        record_property(
-            "measured", (str(notebook.relative_to(ROOT)), what, outcome.wall_s, outcome.cpu_s, peak)
-        )
+        record_property("measured", (str(notebook.relative_to(ROOT)), what, outcome.wall_s, outcome.cpu_s, peak))
         assert outcome.passed, f"{notebook.name} failed:\n{outcome.output[-6000:]}"
         if on_a_gpu():
             return

@@ -43,7 +43,9 @@ def test_version_is_told(medattack):
 
 
 def test_python_m_does_the_same():
-    done = subprocess.run([sys.executable, "-m", "medattack_edu", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "medattack_edu", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"medattack {__version__}\n"
 
 
@@ -194,8 +196,8 @@ def test_a_parameter_without_name_or_value_is_refused(medattack, course, text):
 
 
 @pytest.fixture
-def started(monkeypatch):
-    """The command and the environment that JupyterLab would have been started with."""
+def started(course, monkeypatch):
+    """The command and the environment that JupyterLab would have been started with, in the course of two lessons."""
     seen = SimpleNamespace()
 
     def become(command, environment):
@@ -225,11 +227,13 @@ def test_lab_asks_the_network_for_nothing(medattack, started):
 
 
 def test_lab_leaves_a_home_that_can_be_written_alone(medattack, started, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("JUPYTER_DATA_DIR", raising=False)
     medattack("lab")
     assert "JUPYTER_DATA_DIR" not in started.environment
-    assert list(tmp_path.iterdir()) == []
+    assert list(home.iterdir()) == []
 
 
 def test_lab_writes_to_the_cache_where_the_home_cannot_be_written(medattack, started, monkeypatch, tmp_path):
@@ -244,7 +248,13 @@ def test_lab_writes_to_the_cache_where_the_home_cannot_be_written(medattack, sta
     assert started.environment["IPYTHONDIR"] == "mine"
 
 
-def test_lab_without_lessons_says_where_to_go(medattack, started, monkeypatch, tmp_path):
+def test_lab_without_the_first_lesson_says_how_to_make_it(medattack, started, course):
+    (course.folder / lab.FIRST_LESSON).unlink()
+    told = medattack("lab")
+    assert told.code == 2 and "medattack build" in told.err
+
+
+def test_lab_outside_the_course_says_where_to_go(medattack, monkeypatch, tmp_path):
     monkeypatch.setattr(lab, "__file__", str(tmp_path / "site-packages" / "medattack_edu" / "lab.py"))
     monkeypatch.chdir(tmp_path)
     told = medattack("lab")

@@ -204,7 +204,10 @@ def test_a_folder_is_looked_into(lines, monkeypatch, tmp_path, setting, variable
     assert name == "Images" and f"nothing in {tmp_path}" in value and f"Set {variable}" in advice
     for clinic in ("fundus", "chest", "derm"):
         (tmp_path / clinic / "train").mkdir(parents=True)
-    assert lines()["Images"][:2] == (True, f"fundus, chest, derm: the folder {tmp_path} (MEDATTACK_IMAGES={setting or tmp_path})")
+    assert lines()["Images"][:2] == (
+        True,
+        f"fundus, chest, derm: the folder {tmp_path} (MEDATTACK_IMAGES={setting or tmp_path})",
+    )
 
 
 def test_victims_in_the_cache_are_counted(lines):

@@ -59,14 +59,15 @@ def test_every_control_moves_the_picture_at_both_ends_and_in_the_middle(name, re
 
 
 @pytest.mark.parametrize("name", ["threshold", "agreement"])
-def test_a_move_renders_within_its_share_of_100_ms(name, request):
+def test_a_move_renders_within_100_ms(name, request):
     widget = request.getfixturevalue(name)
+    first, control = next(iter(widget.controls.items()))
     best = []
-    for value in stops(list(widget.controls.values())[0])[::8]:
+    for value in stops(control)[::8]:
         took = []
         for _ in range(3):
             start = time.process_time()
-            png(widget.render(**(widget.values | {list(widget.controls)[0]: value})))
+            png(widget.render(**(widget.values | {first: value})))
             took.append(time.process_time() - start)
         best.append(min(took))
     assert np.percentile(best, 95) < 0.1
@@ -115,7 +116,9 @@ def test_predictive_value_by_hand():
 
 
 def test_predictive_value_falls_where_fewer_are_sick(threshold):
-    values = [threshold.facts(threshold=0.5, prevalence=share)["ppv"] for share in stops(threshold.controls["prevalence"])]
+    values = [
+        threshold.facts(threshold=0.5, prevalence=share)["ppv"] for share in stops(threshold.controls["prevalence"])
+    ]
     assert values == sorted(values)
     assert values[0] < values[-1] / 2
 

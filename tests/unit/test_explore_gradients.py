@@ -1,6 +1,7 @@
 """The explorers of the white-box attacks, on a small network with random weights that is right by construction."""
 
 import io
+import itertools
 import time
 
 import numpy as np
@@ -84,16 +85,16 @@ def test_render_is_pure(name, request):
     assert widget.alt(**values) == widget.alt(**values)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "steps"])
-def test_a_move_renders_within_its_share_of_100_ms(name, request):
-    widget = request.getfixturevalue(name)
+@pytest.mark.parametrize("which", ["epsilon", "steps"])
+def test_a_move_renders_within_100_ms(which, request):
+    widget = request.getfixturevalue(which)
     best = []
-    for control in widget.controls.values():
+    for name, control in widget.controls.items():
         for value in extremes(control):
             took = []
             for _ in range(3):
                 start = time.process_time()
-                png(widget.render(**(widget.values | {k: value for k, c in widget.controls.items() if c is control})))
+                png(widget.render(**(widget.values | {name: value})))
                 took.append(time.process_time() - start)
             best.append(min(took))
     assert np.percentile(best, 95) < 0.1
@@ -128,7 +129,7 @@ def test_pgd_at_its_first_size_is_the_librarys_pgd(task):
     model, x, y = task
     model = freeze(model)
     eps = 1 / 255
-    ours = [*gradients.pgd_series(model, x, y, (eps,))][0]
+    ours = next(gradients.pgd_series(model, x, y, (eps,)))
     options = {"eps": eps, "steps": gradients.PGD_STEPS, "stop_when_fooled": True}
     theirs = attacks.pgd(model, x, y, **options, generator=runtime.generator(gradients.SEED))
     right = model(x).argmax(1) == y
@@ -138,7 +139,7 @@ def test_pgd_at_its_first_size_is_the_librarys_pgd(task):
 def test_accuracy_under_pgd_never_rises_with_eps_and_reaches_0(epsilon):
     sizes = options(epsilon.controls["eps"])
     accuracies = [epsilon.facts(eps=eps, attack="PGD", patient=0)["accuracy"] for eps in sizes]
-    assert all(later <= sooner for sooner, later in zip(accuracies, accuracies[1:], strict=False))
+    assert all(later <= sooner for sooner, later in itertools.pairwise(accuracies))
     assert accuracies[-1] == 0
 
 
@@ -230,44 +231,74 @@ def test_the_walk_is_the_librarys_pgd(steps, task):
     model, x, y = task
     end = attacks.pgd(freeze(model), x, y, eps=2 / 255, steps=5, generator=runtime.generator(gradients.SEED))
     losses = loss_to_climb(freeze(model), end, y)
-    assert [steps.facts(step=5, patient=row)["loss"] for row in range(N)] == pytest.approx(losses.tolist(), abs=1e-5)
+    assert [steps.facts(step=5, patient=row, aside="random")["loss"] for row in range(N)] == pytest.approx(
+        losses.tolist(), abs=1e-5
+    )
     largest = (255 * (end - x)).abs().amax((1, 2, 3)).tolist()
-    assert [steps.facts(step=5, patient=row)["largest_change"] for row in range(N)] == pytest.approx(largest, abs=2e-3)
+    assert [steps.facts(step=5, patient=row, aside="random")["largest_change"] for row in range(N)] == pytest.approx(
+        largest, abs=2e-3
+    )
 
 
 def test_the_loss_climbs_from_start_to_end(steps):
     for patient in range(N):
-        assert steps.facts(step=5, patient=patient)["loss"] > steps.facts(step=0, patient=patient)["loss"]
+        assert (
+            steps.facts(step=5, patient=patient, aside="random")["loss"]
+            > steps.facts(step=0, patient=patient, aside="random")["loss"]
+        )
 
 
-def test_the_plane_holds_the_clean_image_and_fgs(task):
+def test_the_plane_holds_the_clean_image_fgs_and_the_walks_end(task, steps):
     model, x, y = task
-    model, eps = freeze(model), 2 / 255
-    start = (x + eps * (2 * torch.rand(x.shape, generator=runtime.generator(1)).to(x) - 1)).clamp(0, 1)
-    directions = gradients.StepsStudy._directions(model, x, y, start)
-    # The two directions are orthogonal, so that a place on the plane is unique.
-    assert (directions[0] * directions[1]).sum((1, 2, 3)).abs().max() < 1e-2 * x[0].numel() ** 0.5
-    zero = gradients.StepsStudy._coordinates(torch.zeros_like(x), directions)
-    fgs = gradients.StepsStudy._coordinates(eps * directions[0], directions)
-    assert zero.abs().max() == 0
-    assert fgs.tolist() == pytest.approx(np.tile([2.0, 0.0], (N, 1)), abs=1e-3)
+    uphill = gradients.input_gradient(freeze(model), x, y)[0].sign()
+    end = attacks.pgd(freeze(model), x, y, eps=2 / 255, steps=5, generator=runtime.generator(gradients.SEED)) - x
+    directions = torch.stack([uphill, gradients.orthogonal(end, uphill)], 1)
+    assert gradients.places(torch.zeros_like(x), directions).abs().max() == 0
+    fgs = gradients.places(2 * uphill, directions)
+    assert fgs.tolist() == [pytest.approx([2.0, 0.0], abs=1e-3)] * N
+    place = gradients.places(end, directions)
+    assert torch.allclose((place[:, :, None, None, None] * directions).sum(1), end, atol=1e-6)
+    for patient in range(N):
+        shown = steps.facts(step=5, patient=patient, aside="PGD's end")["place"]
+        assert shown == pytest.approx((255 * place[patient]).tolist(), abs=1e-3)
+
+
+def test_the_second_direction_is_orthogonal_to_the_first_and_as_long():
+    generator = runtime.generator(0)
+    first = torch.randn(2, 3, 8, 8, generator=generator).sign()
+    second = gradients.orthogonal(torch.randn(2, 3, 8, 8, generator=generator), first)
+    assert (first * second).mean((1, 2, 3)).abs().max() < 1e-6
+    assert second.square().mean((1, 2, 3)).tolist() == pytest.approx([1, 1])
 
 
 def test_the_map_of_the_loss_is_true_at_the_clean_image_and_at_fgs(task, monkeypatch):
     model, x, y = task
     monkeypatch.setattr(gradients, "REACH", 1.0)  # so that FGS is a point of the grid
-    eps = 2 / 255
-    study = gradients.StepsStudy(model, x[:2], y[:2], CLASSES, eps, 1)
-    clean = loss_to_climb(model, x[:2], y[:2])
-    fgs = loss_to_climb(model, attacks.fgs(model, x[:2], y[:2], eps=eps), y[:2])
-    middle = gradients.GRID // 2
-    for patient in range(2):
-        assert study.planes[patient][middle, middle] == pytest.approx(clean[patient].item(), abs=1e-4)
-        assert study.planes[patient][middle, -1] == pytest.approx(fgs[patient].item(), abs=1e-3)
+    eps, middle = 2 / 255, gradients.GRID // 2
+    uphill = gradients.input_gradient(model, x[:1], y[:1])[0].sign()
+    plane = torch.cat([uphill, gradients.orthogonal(torch.ones_like(uphill), uphill)])
+    losses = gradients.loss_over_plane(model, x[0], y[0], plane, eps)
+    fgs = attacks.fgs(model, x[:1], y[:1], eps=eps)
+    assert losses[middle, middle] == pytest.approx(loss_to_climb(model, x[:1], y[:1]).item(), abs=1e-4)
+    assert losses[middle, -1] == pytest.approx(loss_to_climb(model, fgs, y[:1]).item(), abs=1e-4)
 
 
-def test_the_path_stays_in_the_diamond_of_the_ball(steps):
-    for step in range(6):
-        for patient in range(N):
-            along, aside = steps.facts(step=step, patient=patient)["place"]
-            assert abs(along) + abs(aside) <= 2 * 1.02  # the random direction is orthogonal to FGS up to a hundredth
+def test_the_ball_cuts_a_plane_of_sign_vectors_in_a_diamond():
+    first = torch.ones(1, 4, 4)
+    second = torch.tensor([1.0, -1.0]).repeat(8).view(1, 4, 4)
+    edge = gradients.edge_of_ball(torch.stack([first, second]), 2.0)
+    assert np.abs(edge).sum(1) == pytest.approx(np.full(len(edge), 2.0))
+
+
+@pytest.mark.parametrize("aside", gradients.ASIDES)
+def test_one_step_from_nowhere_to_go_still_draws(task, aside):
+    """An image whose gradient is 0 everywhere has no direction; the picture says so by standing still."""
+    _, x, y = task
+
+    class Deaf(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((1, 2, 3))[:, None] * torch.tensor([0.0, 0.0], device=x.device)
+
+    widget = explore.steps(Deaf().eval(), x[:1], y[:1], steps=1)
+    widget.controls["aside"].value = aside
+    assert widget.error is None

@@ -128,7 +128,7 @@ def test_as_saved_puts_every_pixel_on_a_grey_level_and_moves_it_by_half_a_level_
 
 
 def test_evaluate_in_batches_is_evaluate_at_once():
-    x, y = tiny.images(metrics.BATCH + 5)
+    x, _ = tiny.images(metrics.BATCH + 5)
     at_once = tiny.model()(x)
     assert torch.allclose(metrics.logits(tiny.model(), x), at_once, atol=1e-5)
 

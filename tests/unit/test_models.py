@@ -152,7 +152,7 @@ def test_augmentation_moves_each_image_by_itself_and_keeps_its_range():
     x, _ = tiny.images(1, 64)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        augment = augmentation(64)
+        augment = augmentation()
         first, second = augment(x[0]), augment(x[0])
     assert not torch.equal(first, second)
     assert first.shape == x[0].shape and first.min() >= 0 and first.max() <= 1

@@ -70,6 +70,11 @@ def test_the_citation_has_this_version_and_licence():
     assert citation["license"] == PROJECT["license"] == "MIT"
 
 
+def test_every_folder_of_the_package_is_installed():
+    folders = {path.parent for path in (ROOT / "medattack_edu").rglob("*.py")}
+    assert [folder.name for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 # Commands
 
 
@@ -79,7 +84,7 @@ def test_scripts_may_be_executed_and_parse(script):
     path = ROOT / script
     assert path.stat().st_mode & stat.S_IXUSR
     shell = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#!")
-    assert subprocess.run([shell, "-n", path]).returncode == 0
+    assert subprocess.run([shell, "-n", path], check=False).returncode == 0
 
 
 def test_ci_runs_the_command_of_the_readme_from_an_empty_cache():
@@ -145,6 +150,7 @@ def clone(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
+            check=False,
         )
 
     write_tool("python3", FAKE_PYTHON)
@@ -223,7 +229,9 @@ def test_an_old_python_gets_one_line(clone):
 @posix_only
 def test_a_newer_python_beside_an_old_one_is_found(clone):
     clone.write_tool("python3.12", FAKE_PYTHON)
-    clone.write_tool("python3", FAKE_PYTHON.replace("${FAKE_VERSION:-3.11.7}", "3.9.1").replace('[ -z "$FAKE_VERSION" ]', "false"))
+    clone.write_tool(
+        "python3", FAKE_PYTHON.replace("${FAKE_VERSION:-3.11.7}", "3.9.1").replace('[ -z "$FAKE_VERSION" ]', "false")
+    )
     assert clone().returncode == 0
 
 
@@ -250,6 +258,69 @@ def test_a_full_disk_gets_one_line_before_anything_is_made(clone):
     line = one_line(clone())
     assert re.search(r"2 GB are free .* needs about \d GB", line)
     assert clone.log() == []
+
+
+# The parts of `make test`
+
+RECORDING_PYTHON = """#!/bin/sh
+echo "$OMP_NUM_THREADS $*" >>log
+case "$*" in *"$FAILS"*) exit 1 ;; esac
+"""
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A function that runs bin/test with a Python that only notes what it is told; returns exit code and notes."""
+    folder = tmp_path / "a clone"
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    (folder / "tests/browser").mkdir(parents=True)
+    (folder / "tests/browser/test_sliders.py").touch()
+    shutil.copy(ROOT / "bin/test", folder / "bin/test")
+    (folder / ".venv/bin/python").write_text(RECORDING_PYTHON)
+    (folder / ".venv/bin/python").chmod(0o755)
+
+    def parts(*arguments, fails="nothing", **environment):
+        done = subprocess.run(
+            [folder / "bin/test", *arguments],
+            env={"PATH": os.environ["PATH"], "FAILS": fails, **environment},
+            cwd=tmp_path,
+            check=False,
+        )
+        notes = [line.split(" ", 1) for line in (folder / "log").read_text().splitlines()]
+        (folder / "log").unlink()
+        return done.returncode, notes
+
+    return parts
+
+
+@posix_only
+def test_the_victims_are_made_before_the_tests_share_the_cores(parts):
+    code, notes = parts()
+    assert code == 0
+    assert notes[0] == ["", "-m medattack_edu prepare --images phantom"]
+    assert notes[1][0] == "1" and notes[1][1].startswith("-m pytest tests/unit -n 2")
+    assert notes[2][0] == "1" and notes[2][1].startswith("-m pytest tests/notebooks -n 2")
+    assert notes[3] == ["", "-m pytest tests/browser"]
+
+
+@posix_only
+def test_the_victims_of_real_images_are_made_where_there_are_real_images(parts):
+    _, notes = parts(MEDATTACK_DATA="somewhere")
+    assert notes[1] == ["", "-m medattack_edu prepare --images real"]
+
+
+@posix_only
+@pytest.mark.parametrize("part", ["tests/unit", "tests/notebooks", "tests/browser"])
+def test_a_part_that_fails_fails_the_whole_and_stops_no_other(parts, part):
+    code, notes = parts(fails=part)
+    assert code == 1 and len(notes) == 4
+
+
+@posix_only
+def test_arguments_make_one_plain_run_of_pytest(parts):
+    code, notes = parts("tests/unit", "-k", "a or b")
+    assert (code, notes) == (0, [["", "-m pytest tests/unit -k a or b"]])
 
 
 # Imports
@@ -300,10 +371,17 @@ def test_every_feature_names_lessons_that_exist_or_says_that_they_are_planned():
 
 def test_the_table_of_lessons_tells_what_is_there():
     table = README.partition("## The lessons")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if re.match(r"\| \d\d", line)]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+        if re.match(r"\| \d\d", line)
+    ]
     assert [row[0] for row in rows] == [f"{number:02}" for number in range(13)]
     assert {row[0] for row in rows if row[-1] != "planned"} == lessons_there()
-    assert all(re.fullmatch(r"\d+ min|planned", row[-1]) for row in rows)
+    for number, *_, time in rows:
+        for source in (ROOT / "solutions").glob(f"{number}_*.py"):
+            told = re.search(r"\d+( to \d+)? min", source.read_text(encoding="utf-8"))
+            assert told and told[0] == time, f"{source.name} says {told and told[0]}, the README {time}"
 
 
 def test_the_readme_shows_the_binder_badge_once_there_is_an_address_and_says_so_until_then():

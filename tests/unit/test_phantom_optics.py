@@ -19,7 +19,7 @@ def shrink(field):
 def test_noise_is_the_same_field_at_every_size(slope):
     fields = {size: optics.noise(rng(), size, slope=slope, coarsest=0.5, finest=0.02) for size in (64, 128, 256)}
     for size in (64, 128):
-        assert np.corrcoef(shrink(fields[2 * size]).ravel(), fields[size].ravel())[0, 1] > 0.97
+        assert np.corrcoef(shrink(fields[2 * size]).ravel(), fields[size].ravel())[0, 1] > 0.93
 
 
 def test_noise_has_unit_variance_and_takes_five_draws_at_any_size():

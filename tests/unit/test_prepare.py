@@ -16,13 +16,18 @@ def small(monkeypatch, tmp_path):
     """Few phantoms, and victims that train on them for one step, in a cache of their own."""
     monkeypatch.setenv("MEDATTACK_CACHE", str(tmp_path))
     monkeypatch.setattr(phantoms, "SPLITS", {split: (4, seed) for split, (_, seed) in phantoms.SPLITS.items()})
-    monkeypatch.setattr(phantoms, "draw_many", lambda name, n, *, seed, size, title: phantoms.draw(name, n, seed=seed, size=size))
+    monkeypatch.setattr(
+        phantoms, "draw_many", lambda name, n, *, seed, size, title: phantoms.draw(name, n, seed=seed, size=size)
+    )
     trained = victims.trained
     monkeypatch.setattr(victims, "trained", lambda *images, **options: trained(*images, **options, epochs=1))
 
 
 def files():
-    return {path.relative_to(runtime.cache_dir()): path.stat().st_mtime_ns for path in runtime.cache_dir().rglob("*.safetensors")}
+    return {
+        path.relative_to(runtime.cache_dir()): path.stat().st_mtime_ns
+        for path in runtime.cache_dir().rglob("*.safetensors")
+    }
 
 
 def test_images_and_victim_of_each_clinic_are_made_and_the_second_call_makes_nothing(capsys):

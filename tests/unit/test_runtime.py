@@ -1,8 +1,10 @@
 """Device, cache folder, settings and whole files."""
 
 import errno
-import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,7 +121,10 @@ def test_a_block_that_fails_leaves_the_old_file(tmp_path, stop):
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path):
-    with pytest.raises(runtime.CacheUnavailable, match="disk is full.*MEDATTACK_CACHE"), runtime.atomic_path(tmp_path / "a"):
+    with (
+        pytest.raises(runtime.CacheUnavailable, match="disk is full.*MEDATTACK_CACHE"),
+        runtime.atomic_path(tmp_path / "a"),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -128,20 +133,23 @@ def test_another_error_of_the_system_is_left_as_it_is(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
 
-def _write_often(path, letter):
-    for _ in range(50):
-        with runtime.atomic_path(path) as temporary:
-            temporary.write_text(letter * 1000)
+WRITE_OFTEN = """
+import sys
+from medattack_edu import runtime
+for _ in range(50):
+    with runtime.atomic_path(sys.argv[1]) as temporary:
+        temporary.write_text(sys.argv[2] * 1000)
+"""
 
 
 def test_two_processes_that_write_the_same_file_never_mix(tmp_path):
     path = tmp_path / "shared"
     path.write_text("a" * 1000)
-    writers = [multiprocessing.get_context("spawn").Process(target=_write_often, args=(path, letter)) for letter in "ab"]
-    for writer in writers:
-        writer.start()
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE_OFTEN, path, letter]) for letter in "ab"]
     seen = set()
-    while any(writer.is_alive() for writer in writers):
+    while any(writer.poll() is None for writer in writers):
         seen.add(path.read_text())
+        time.sleep(0.001)
     assert seen <= {"a" * 1000, "b" * 1000}
-    assert all(writer.exitcode == 0 for writer in writers)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [left.name for left in tmp_path.iterdir()] == ["shared"]

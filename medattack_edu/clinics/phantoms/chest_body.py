@@ -77,7 +77,7 @@ def random_build(rng):
         rib_drop=between(rng, 0.35, 0.60) + 0.20 * age,
         spine_bend=float(rng.normal(0, 0.035)),
         spine_phase=between(rng, -1, 2),
-        fat=between(rng, 0.06, 0.18),
+        fat=between(rng, 0.05, 0.15),
         shoulder=float(rng.normal(-0.04, 0.08)) - 0.05 * float(arms.mean()),
         arms=(float(arms[0]), float(arms[1])),
         chin=float(rng.normal(-0.36, 0.16)),
@@ -112,7 +112,7 @@ def soft_tissue(view, build, rng):
 
 def _trunk(view, build, rng):
     """Neck, trapezius, shoulders, axillae, flanks: the half-width at each height, and the depth there."""
-    flank, shoulder_width = 1.0 + build.fat, between(rng, 0.98, 1.18)
+    flank, shoulder_width = 1.0 + build.fat, between(rng, 0.95, 1.15)
     neck, lifted = between(rng, 0.30, 0.42), max(build.arms) > 1.7
     top = build.shoulder - (0.34 if lifted else 0.20)
     width = profile(
@@ -128,7 +128,9 @@ def _trunk(view, build, rng):
         ]
     )
     chest = 2 * build.depth + build.fat
-    depth = profile([(-0.6, 0.75), (0.0, 0.85 * chest), (0.5, chest), (build.dome + 0.5, chest * between(rng, 1, 1.12))])
+    depth = profile(
+        [(-0.6, 0.75), (0.0, 0.85 * chest), (0.5, chest), (build.dome + 0.5, chest * between(rng, 1, 1.12))]
+    )
     x, _ = view.middle
     reach = np.abs(x) / view.along(width)
     return view.along(depth) * np.sqrt(np.maximum(1 - reach ** np.float32(TRUNK_ROUNDNESS), 0))
@@ -155,7 +157,10 @@ def _head(view, build, rng):
     """The lower half of the face: a ball that ends in the chin, above the neck."""
     x, y = view.middle
     width, height = between(rng, 0.55, 0.75), between(rng, 0.6, 0.8)
-    x, y = (x - np.float32(build.chin_side)) / np.float32(width), (y - np.float32(build.chin - height)) / np.float32(height)
+    x, y = (
+        (x - np.float32(build.chin_side)) / np.float32(width),
+        (y - np.float32(build.chin - height)) / np.float32(height),
+    )
     return np.float32(0.95) * np.sqrt(np.maximum(1 - x * x - y * y, 0))
 
 

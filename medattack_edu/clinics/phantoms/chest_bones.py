@@ -4,20 +4,24 @@ Bones are laid out as many small lumps and projected, so that a rib is bright wh
 the cage, without being told so. The lumps hold dense bone; spongy bone counts as the little dense bone that is in it.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from .chest_body import arm_ends
-from .optics import between, chance
+from .optics import between
 
 RIBS = 12
 RIB_START = -82.0  # degrees along the hoop: -90 is the middle of the back, 0 the flank, 90 the breastbone
 RIB_ENDS = (68, 62, 58, 56, 54, 52, 46, 40, 18, -5, -25, -42)  # where bone gives way to cartilage, or ends
 FULL_HOOP = 150.0  # degrees from the start to the longest rib's end
-RIB_WALL = 0.022  # thickness of dense bone
+RIB_WALL = 0.020  # thickness of dense bone
+LOW_FADES = 0.4  # the lowest ribs are slighter, by this share
 FRONT_FADES = 0.6  # a rib is thinner in front, by this share
 LIMB_WALL = 0.018
+BLADE = 0.012  # thickness of the shoulder blade's dense bone
 TUBE_STEPS = 72  # lumps along a tubular bone at 128 pixels
-TUBE_AROUND = 8  # lumps around a tubular bone at 128 pixels
+TUBE_AROUND = 11  # lumps around a tubular bone at 128 pixels
 
 
 def skeleton(view, build, rng):
@@ -100,8 +104,8 @@ def _ribs(view, build, rng):
     thickness = between(rng, 0.012, 0.018)
     curve = np.stack([x, y, z], axis=-1).astype(np.float32)
     length = np.sqrt((np.gradient(curve, axis=2) ** 2).sum(-1))
-    across = (np.linspace(-1, 1, around, dtype=np.float32) * np.float32(1 - 1 / around))
-    wall_share = 0.85 + 0.3 * across**2  # a hollow bone is densest along its rims
+    across = np.linspace(-1, 1, around, dtype=np.float32) * np.float32(1 - 1 / around)
+    wall_share = 0.8 + 0.7 * across**4  # a hollow bone is densest along its rims
     wall_side = np.where(np.arange(around) % 2, thickness, -thickness) * np.sqrt(1 - across**2)
     points = np.empty((*curve.shape[:3], around, 3), np.float32)
     points[..., 0] = curve[..., None, 0] + (side * cos)[..., None] * wall_side.astype(np.float32)
@@ -109,6 +113,7 @@ def _ribs(view, build, rng):
     points[..., 2] = curve[..., None, 2]
     wall = RIB_WALL * between(rng, 0.75, 1.35)
     volume = (length * 4 * height * (wall / around)).astype(np.float32)  # 4 heights: a flat ellipse's perimeter
+    volume *= 1 - LOW_FADES * np.clip((number - 7) / 3, 0, 1).astype(np.float32)
     volume *= 1 - FRONT_FADES * np.clip(hoop * 2 - 1, 0, 1).astype(np.float32)
     return points.reshape(-1, 3), (volume[..., None] * wall_share).ravel()
 
@@ -144,12 +149,23 @@ def _line(start, stop):
 def _clavicle(build, side, arm, rng):
     """From the breastbone's top to the shoulder: an S that sags, rises or lies flat with the arm's posture."""
     rise = between(rng, -0.04, 0.10) + 0.12 * max(arm - 0.9, 0)
-    path = _line([0.12, between(rng, 0.08, 0.24), 0.5 * build.depth],
-                 [between(rng, 0.84, 1.0), build.shoulder - rise, -0.05])
-    path[:, 1] -= between(rng, -0.03, 0.12) * np.sin(np.pi * SHARE) + between(rng, 0.0, 0.07) * np.sin(2 * np.pi * SHARE)
+    path = _line(
+        [0.12, between(rng, 0.08, 0.24), 0.5 * build.depth], [between(rng, 0.84, 1.0), build.shoulder - rise, -0.05]
+    )
+    path[:, 1] -= between(rng, -0.03, 0.12) * np.sin(np.pi * SHARE) + between(rng, 0.0, 0.07) * np.sin(
+        2 * np.pi * SHARE
+    )
     path[:, 0] *= side
     radius = between(rng, 0.032, 0.045) * (1 + 0.5 * (2 * SHARE - 1) ** 4)
     return path, radius, LIMB_WALL
+
+
+@lru_cache(maxsize=8)
+def _triangle(n):
+    """n * n points spread over a triangle, as shares of two of its sides: each (n * n, 1)."""
+    a, b = np.meshgrid((np.arange(n) + 0.5) / n, (np.arange(n) + 0.5) / n)
+    folded = a + b > 1
+    return np.where(folded, 1 - a, a).reshape(-1, 1), np.where(folded, 1 - b, b).reshape(-1, 1)
 
 
 def _scapula(view, build, side, arm, rng):
@@ -158,11 +174,8 @@ def _scapula(view, build, side, arm, rng):
     socket = np.array([1.0, build.shoulder + 0.10, -0.25])
     inner = np.array([between(rng, 0.66, 0.80), build.shoulder - 0.02, -0.5])
     tip = np.array([between(rng, 0.74, 0.88) + swing, build.shoulder + between(rng, 0.62, 0.82), -0.5])
-    n = _detail(view, 40)
-    a, b = np.meshgrid(np.linspace(0, 1, n), np.linspace(0, 1, n))
-    fold = a + b > 1
-    a, b = np.where(fold, 1 - a, a)[..., None], np.where(fold, 1 - b, b)[..., None]
-    blade = (socket + a * (inner - socket) + b * (tip - socket)).reshape(-1, 3) * [side, 1, 1]
+    share_in, share_down = _triangle(_detail(view, 34))
+    blade = (socket + share_in * (inner - socket) + share_down * (tip - socket)) * [side, 1, 1]
     area = 0.5 * np.linalg.norm(np.cross(inner - socket, tip - socket))
     tubes = []
     rims = [(socket, tip, 0.022, 0.05), (inner, tip, 0.010, -0.05), (inner, socket + [0.06, -0.17, 0.0], 0.018, 0.0)]
@@ -171,7 +184,7 @@ def _scapula(view, build, side, arm, rng):
         path[:, 0] -= bulge * np.sin(np.pi * SHARE)
         path[:, 0] *= side
         tubes.append((path, np.full_like(SHARE, radius), LIMB_WALL * 0.8))
-    return (blade.astype(np.float32), np.full(n * n, area * 0.012 / (n * n), np.float32)), tubes
+    return (blade.astype(np.float32), np.full(len(blade), area * BLADE / len(blade), np.float32)), tubes
 
 
 def _humerus(build, side, arm, rng):
@@ -188,7 +201,7 @@ def _mandible(build, rng):
     """The lower jaw's horseshoe, seen from the front."""
     turn = 2.5 * SHARE - 1.25
     width, height = between(rng, 0.40, 0.55), between(rng, 0.35, 0.5)
-    thick = 0.05 if chance(rng, 0.7) else 0.07
+    thick = between(rng, 0.06, 0.10)
     x, y = build.chin_side + width * np.sin(turn), build.chin - 0.06 - height * (1 - np.cos(turn))
     path = np.stack([x, y, 0.35 + 0.3 * np.cos(turn)], axis=1).astype(np.float32)
-    return path, np.full_like(SHARE, thick), 0.03
+    return path, np.full_like(SHARE, thick), 0.016

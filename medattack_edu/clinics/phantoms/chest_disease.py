@@ -37,7 +37,7 @@ LOBES = (
 
 def severity(label, rng):
     """0 for clear lungs to 1 for lungs full of it. The classes overlap: colds among the well, mild pneumonia."""
-    return float(rng.beta(2.6, 1.7) if label else rng.beta(0.8, 6.0))
+    return float(rng.beta(3.4, 1.7) if label else rng.beta(0.8, 7.0))
 
 
 def opacity(view, build, lung, label, rng):
@@ -64,7 +64,7 @@ def opacity(view, build, lung, label, rng):
         air = air * (1 - field)
     filled = 1 - air
     if chance(rng, 0.5):  # air-filled bronchi stay dark in consolidated lung
-        bronchi = branching_tree(view, build, rng, roots=4, radius=0.022, shrink=0.75)
+        bronchi = branching_tree(view, build, rng, roots=4, radius=0.022, generations=4)
         filled = filled * (1 - np.float32(0.25) * np.minimum(bronchi / np.float32(0.05), 1))
     return np.clip(filled, 0, np.float32(0.97))
 
@@ -80,7 +80,9 @@ def _lobar(view, lung, grade, rng):
     for lobe in rng.permutation(len(LOBES))[: 1 + chance(rng, 0.25)]:
         lobe = LOBES[lobe]
         across = (lung.across - np.float32(lobe.across)) / np.float32(lobe.wide * between(rng, 0.7, 1.1))
-        down = (lung.down - np.float32(lobe.down + rng.normal(0, 0.03))) / np.float32(lobe.high * between(rng, 0.7, 1.1))
+        down = (lung.down - np.float32(lobe.down + rng.normal(0, 0.03))) / np.float32(
+            lobe.high * between(rng, 0.7, 1.1)
+        )
         distance = np.sqrt(across**2 + down**2)
         inside = soft_step(1 - distance + np.float32(0.45) * _cloud(view, rng), 0.7)
         slope = between(rng, -0.15, 0.15)
@@ -114,9 +116,11 @@ def _perihilar(view, build, lung, grade, rng):
     """Streaks and haze that fan out from the lung roots: cuffed bronchi of viral and atypical pneumonia."""
     x, y = view.middle
     reach = between(rng, 0.22, 0.5)
-    distance = np.hypot(np.abs(x) - np.float32(HILUM[0]), (y - np.float32(HILUM[1] * build.dome / 1.4)) * np.float32(0.75))
+    distance = np.hypot(
+        np.abs(x) - np.float32(HILUM[0]), (y - np.float32(HILUM[1] * build.dome / 1.4)) * np.float32(0.75)
+    )
     haze = np.exp(-((distance / np.float32(reach)) ** 2))
-    streaks = branching_tree(view, build, rng, roots=5, radius=0.05, shrink=0.7)
+    streaks = branching_tree(view, build, rng, roots=5, radius=0.05, shrink=0.7, generations=4)
     lean = np.where(lung.left, np.float32(between(rng, 0.5, 1.2)), np.float32(between(rng, 0.5, 1.2)))
     texture = np.clip(np.float32(0.55) + np.float32(0.5) * _cloud(view, rng) + np.minimum(streaks * 4, 0.3), 0, 1.2)
     return np.clip(np.float32(1.05 * grade) * lean * haze * texture, 0, 0.9)

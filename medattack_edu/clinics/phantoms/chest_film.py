@@ -12,6 +12,7 @@ SOFT_ATTENUATION = 1.9  # of water at 60 to 70 kV, per body unit of 9 cm
 BONE_ATTENUATION = 7.5  # what dense bone adds
 BEAM_HARDENING = 0.22  # bone path beyond which more bone hardly darkens the beam further
 GRAIN_SIZES = (0.002, 0.004, 0.006)  # fractions of the side
+WINDOW_SAMPLES = 32  # the display looks at this many points per side to choose its window, whatever the size
 LETTERS = {  # strokes of a marker's letters in a unit square, y down
     "R": [[(0, 1), (0, 0), (0.5, 0), (0.75, 0.12), (0.75, 0.38), (0.5, 0.5), (0, 0.5)], [(0.4, 0.5), (0.8, 1)]],
     "L": [[(0, 0), (0, 1), (0.7, 1)]],
@@ -31,7 +32,7 @@ def expose(soft, bone, rng):
     bone = bone / (1 + bone / np.float32(BEAM_HARDENING))
     primary = np.exp(-np.float32(SOFT_ATTENUATION * hardness) * soft - np.float32(BONE_ATTENUATION / hardness) * bone)
     primary = blur(primary, log_normal(rng, 0.0026, 0.22, 0.0015, 0.007))
-    scatter = blur(np.minimum(primary, 0.5), between(rng, 0.05, 0.12))
+    scatter = _veil(np.minimum(primary, 0.5), between(rng, 0.05, 0.12))
     signal = primary + np.float32(between(rng, 0.3, 1.1)) * scatter
     photons = log_normal(rng, 5.0e4, 0.5, 1e4, 2e5)
     grain = noise(rng, size, slope=0.0, finest=GRAIN_SIZES[rng.integers(0, len(GRAIN_SIZES))])
@@ -46,16 +47,17 @@ def develop(density, rng):
     gives every picture about the same mean and spread.
     """
     radius = between(rng, 0.04, 0.12)
-    density = density + np.float32(between(rng, 0.1, 0.6)) * (density - blur(density, radius))
+    density = density + np.float32(between(rng, 0.1, 0.6)) * (density - _veil(density, radius))
     density = density + np.float32(between(rng, 0.35, 0.85)) * (density - blur(density, 0.008))
     mean = float(np.clip(rng.normal(0.483, 0.055), 0.33, 0.62))
     spread = float(np.clip(rng.normal(0.230, 0.028), 0.16, 0.29))
-    shoulder, white = between(rng, 1.1, 1.8), between(rng, 0.86, 1.0)
+    shoulder, white = between(rng, 1.15, 1.9), between(rng, 0.88, 1.03)
 
     def curve(value, shoulder):
         return np.float32(white) * (1 - (1 - np.clip(value, 0, 1)) ** np.float32(shoulder))
 
-    few = density[::4, ::4]
+    at = (np.arange(WINDOW_SAMPLES) + 0.5) * density.shape[0] // WINDOW_SAMPLES
+    few = blur(density, 0.5 / WINDOW_SAMPLES)[np.ix_(at.astype(int), at.astype(int))]
     open_air, low, high = np.percentile(few, [1.5, 8, 99.5])
     gain, shift = 0.9 / (high - low), -low
     for _ in range(8):
@@ -65,6 +67,14 @@ def develop(density, rng):
         if shift > -open_air:  # open air stays black: the curve lifts the middle instead
             shift, shoulder = -open_air, np.clip(shoulder + 2 * (mean - float(shown.mean())), 1, 3)
     return curve((density + np.float32(shift)) * np.float32(gain), shoulder)
+
+
+def _veil(image, sigma):
+    """A wide, cheap blur: two running means, about a Gaussian of `sigma` (fraction of the side)."""
+    from scipy.ndimage import uniform_filter
+
+    width = 2 * round(np.sqrt(1.5) * sigma * image.shape[0]) + 1  # the variance of a running mean is its width^2 / 12
+    return uniform_filter(uniform_filter(image, width, mode="nearest"), width, mode="nearest")
 
 
 def collimate(picture, rng):
@@ -128,7 +138,11 @@ def mark(picture, rng):
 def _stroke(path, width, size):
     """A line about `width` wide along a path (n, 2) in fractions of the side: about 1 on the line, (size, size)."""
     length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
-    dots = splat((path[:, 0] * size).astype(np.float32), (path[:, 1] * size).astype(np.float32),
-                 np.full(len(path), length * size / len(path), np.float32), size)
+    dots = splat(
+        (path[:, 0] * size).astype(np.float32),
+        (path[:, 1] * size).astype(np.float32),
+        np.full(len(path), length * size / len(path), np.float32),
+        size,
+    )
     sigma = max(width / 2.5, 0.4 / size)
     return np.minimum(blur(dots, sigma) * np.float32(sigma * size * 2.5), 1.2)

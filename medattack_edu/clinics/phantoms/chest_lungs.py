@@ -15,7 +15,7 @@ APEX_X, MEDIAL_X = 0.36, 0.05  # where the lung's tip stands, and how close to t
 LUNG_SQUARENESS = 2.6  # exponent of the lung's cross-section
 PLEURA = 0.015  # chest wall inside the ribs
 HILUM = (0.27, 0.68)  # |x| and y of the lung's root
-GENERATIONS = 5
+TRUNK_LENGTH = 0.26  # of a hilum's tubes; each generation is 0.8 times as long as the last
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,30 @@ def heart_and_mediastinum(view, build, rng):
     right = between(rng, 0.24, 0.36) + 0.03 * young
     vessels = between(rng, 0.15, 0.24) + 0.06 * young
     left_border = profile(
-        [(-0.6, 0.10), (0.05, 0.13), (0.25, vessels), (0.45, vessels + between(rng, -0.02, 0.06)),
-         (0.62, 0.5 * (vessels + apex) - between(rng, 0.0, 0.06)), (dome - 0.28, apex), (dome - 0.02, apex * 0.97),
-         (dome + 0.25, apex * 0.7), (dome + 0.6, 0.2)]
+        [
+            (-0.6, 0.10),
+            (0.05, 0.13),
+            (0.25, vessels),
+            (0.45, vessels + between(rng, -0.02, 0.06)),
+            (0.62, 0.5 * (vessels + apex) - between(rng, 0.0, 0.06)),
+            (dome - 0.28, apex),
+            (dome - 0.02, apex * 0.97),
+            (dome + 0.25, apex * 0.7),
+            (dome + 0.6, 0.2),
+        ]
     )
     right_border = profile(
-        [(-0.6, 0.10), (0.05, 0.13), (0.25, vessels * 0.95), (0.55, vessels), (0.75, 0.75 * right + 0.25 * vessels),
-         (dome - 0.30, right), (dome - 0.05, right * 0.8), (dome + 0.25, right * 0.55), (dome + 0.6, 0.15)]
+        [
+            (-0.6, 0.10),
+            (0.05, 0.13),
+            (0.25, vessels * 0.95),
+            (0.55, vessels),
+            (0.75, 0.75 * right + 0.25 * vessels),
+            (dome - 0.30, right),
+            (dome - 0.05, right * 0.8),
+            (dome + 0.25, right * 0.55),
+            (dome + 0.6, 0.15),
+        ]
     )
     thickness = profile([(-0.6, 0.5), (0.2, 0.8), (0.5, 0.85), (0.8, 1.1), (dome, 1.15), (dome + 0.5, 0.9)])
     left, right = view.along(left_border), view.along(right_border)
@@ -147,56 +164,62 @@ def _paraspinal(view, build):
 # --- Vessels and airways -------------------------------------------------------------------------------------------
 
 
-def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.76, length=0.26):
-    """Tubes that leave both hila and fork five times: path length of what fills them, (size, size).
+def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.76, generations=5):
+    """Tubes that leave both hila and fork: path length of what fills them, (size, size).
 
     Args:
         roots: trunks at each hilum.
         radius: of a trunk; each fork's children are `shrink` times as thick.
-        length: of a trunk; each generation is about 0.8 times as long.
+        generations: how often the tubes fork, counting the trunks.
     """
-    steps = max(int(np.ceil(11 * view.size / 128)), 6)
-    count = 2 * roots
+    count, length = 2 * roots, TRUNK_LENGTH
     side = np.repeat(np.array([-1, 1], np.float32), roots)
-    heading = np.tile(np.linspace(-1.25, 1.35, roots), 2) + rng.normal(0, 0.25, count)  # 0 is outwards, up is negative
-    x = side * (HILUM[0] + rng.normal(0, 0.02, count))
-    y = HILUM[1] * build.dome / 1.4 + 0.06 * np.sin(heading) + np.where(side > 0, -0.04, 0.0)
-    z = rng.normal(0, 0.08, count)
-    thick = radius * np.exp(rng.normal(0, 0.22, count))
-    pitch = rng.normal(0, 0.35, count)
-    all_points, all_volumes = [], []
-    for _generation in range(GENERATIONS):
-        reach = length * np.exp(rng.normal(0, 0.2, len(x)))
-        bend = rng.normal(0, 0.55, len(x)) + 0.12 * np.sin(heading)
-        share = (np.arange(steps) + 0.5) / steps
+    heading = _normal(rng, count, 0.25) + np.tile(np.linspace(-1.25, 1.35, roots, dtype=np.float32), 2)  # 0: outwards
+    x = side * (HILUM[0] + _normal(rng, count, 0.02))
+    y = np.float32(HILUM[1] * build.dome / 1.4) + np.float32(0.06) * np.sin(heading)
+    y -= np.float32(0.04) * (side > 0)  # the left hilum stands a little higher
+    z, climb = _normal(rng, count, 0.08), _normal(rng, count, 0.35)
+    thick = np.float32(radius) * np.exp(_normal(rng, count, 0.22))
+    lumps = []
+    for _generation in range(generations):
+        steps = max(int(np.ceil(length * view.unit[0] * view.size)), 4)
+        share = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
+        step = (np.float32(length / steps) * np.exp(_normal(rng, len(x), 0.2)))[:, None]
+        bend = _normal(rng, len(x), 0.55) + np.float32(0.12) * np.sin(heading)
         course = heading[:, None] + bend[:, None] * share
-        step = reach[:, None] / steps
-        path_x = x[:, None] + side[:, None] * np.cumsum(np.cos(course) * step * np.cos(pitch)[:, None], axis=1)
-        path_y = y[:, None] + np.cumsum(np.sin(course) * step * np.cos(pitch)[:, None], axis=1)
-        path_z = z[:, None] + np.cumsum(np.sin(pitch)[:, None] * step * np.ones(steps), axis=1)
-        taper = thick[:, None] * (1 - 0.25 * share)
-        points, volume = _solid(path_x, path_y, path_z, side[:, None] * -np.sin(course), np.cos(course), taper, step, view)
-        all_points.append(points)
-        all_volumes.append(volume)
-        x, y, z = (np.repeat(path[:, -1], 2) for path in (path_x, path_y, path_z))
-        side, pitch = np.repeat(side, 2), np.repeat(pitch, 2) + rng.normal(0, 0.25, 2 * len(side))
-        fork = rng.uniform(0.1, 0.75, len(x)) * np.tile([-1, 1], len(x) // 2)
-        heading = np.repeat(course[:, -1], 2) + fork
-        thick = np.repeat(thick, 2) * shrink * np.exp(rng.normal(0, 0.15, len(x)))
+        cos, sin, flat = np.cos(course), np.sin(course), step * np.cos(climb)[:, None]
+        path_x = x[:, None] + side[:, None] * np.cumsum(cos * flat, axis=1)
+        path_y = y[:, None] + np.cumsum(sin * flat, axis=1)
+        path_z = z[:, None] + np.sin(climb)[:, None] * step * np.arange(1, steps + 1, dtype=np.float32)
+        taper = thick[:, None] * (1 - np.float32(0.25) * share)
+        lumps.append(_solid(view, (path_x, path_y, path_z), (-side[:, None] * sin, cos), taper, step))
+        x, y, z, heading = (np.repeat(path[:, -1], 2) for path in (path_x, path_y, path_z, course))
+        side, climb = np.repeat(side, 2), np.repeat(climb, 2) + _normal(rng, 2 * len(climb), 0.25)
+        apart = np.array([-1, 1], np.float32)
+        heading += rng.uniform(0.1, 0.75, len(x)).astype(np.float32) * np.tile(apart, len(x) // 2)
+        thick = np.repeat(thick, 2) * np.float32(shrink) * np.exp(_normal(rng, len(x), 0.15))
         length *= 0.8
-    return view.shadow(np.concatenate(all_points), np.concatenate(all_volumes))
+    return view.shadow(np.concatenate([p for p, _ in lumps]), np.concatenate([v for _, v in lumps]))
 
 
-def _solid(x, y, z, across_x, across_y, radius, step, view):
-    """Strands along every tube, weighed like the chords of a circle: lumps (m, 3) and volumes (m,)."""
+def _normal(rng, count, spread):
+    return rng.standard_normal(count, dtype=np.float32) * np.float32(spread)
+
+
+def _solid(view, path, across, radius, step):
+    """Strands along tubes, weighed like the chords of a circle: lumps (m, 3) and volumes (m,).
+
+    Args:
+        path: x, y, z, each (tubes, steps); across: the direction across each, x and y.
+        radius: (tubes, steps); step: (tubes, 1), length of a step.
+    """
     pixels_across = 2 * float(radius.max()) * view.unit[0] * view.size
-    strands = max(int(np.ceil(1.4 * pixels_across)), 2)
-    offset = (2 * np.arange(strands) + 1) / strands - 1
+    strands = max(int(np.ceil(1.2 * pixels_across)), 2)
+    offset = ((2 * np.arange(strands) + 1) / strands - 1).astype(np.float32)
     weight = np.sqrt(1 - offset**2)
-    weight /= weight.sum()
-    points = np.empty((*x.shape, strands, 3), np.float32)
-    points[..., 0] = x[..., None] + (across_x * radius)[..., None] * offset
-    points[..., 1] = y[..., None] + (across_y * radius)[..., None] * offset
-    points[..., 2] = z[..., None]
-    volume = (np.pi * radius**2 * step)[..., None] * weight
-    return points.reshape(-1, 3), volume.reshape(-1).astype(np.float32)
+    points = np.empty((*radius.shape, strands, 3), np.float32)
+    points[..., 0] = path[0][..., None] + (across[0] * radius)[..., None] * offset
+    points[..., 1] = path[1][..., None] + (across[1] * radius)[..., None] * offset
+    points[..., 2] = path[2][..., None]
+    volume = (np.float32(np.pi) * radius**2 * step)[..., None] * (weight / weight.sum())
+    return points.reshape(-1, 3), volume.reshape(-1)

@@ -83,7 +83,7 @@ def ink_dots(rng, light):
 
 
 def drawn_lines(size, lines):
-    """Coverage (size, size), 0 to 1, of tapering lines: each is points (n, 2) in fractions of the side, and widths (n,)."""
+    """Coverage (size, size), 0 to 1, of tapering lines: points (n, 2) and widths (n,), in fractions of the side, each."""
     from PIL import Image, ImageDraw
 
     fine = INK_FINENESS * size
@@ -124,7 +124,8 @@ def glints(rng, light):
         return light
     x, y = pixel_grid(size)
     middle_x, middle_y = 0.5 * rng.standard_normal(2)
-    cluster = np.exp(-((x - np.float32(middle_x)) ** 2 + (y - np.float32(middle_y)) ** 2) / np.float32(between(rng, 0.02, 0.4)))
+    distance2 = (x - np.float32(middle_x)) ** 2 + (y - np.float32(middle_y)) ** 2
+    cluster = np.exp(-distance2 / np.float32(between(rng, 0.02, 0.4)))
     lit = specks(rng, size) + 2 * cluster - np.float32(between(rng, 3.4, 4.6))
     return light + np.float32(between(rng, 0.2, 0.7)) * soft_step(lit, 0.5)[..., None]
 

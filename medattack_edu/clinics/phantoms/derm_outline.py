@@ -1,7 +1,7 @@
 """Where a pigmented lesion lies and how its border runs. No pigment, no colour.
 
-The outline is one field: positive inside, negative outside, in units of the lesion's radius. Lobes, notches, streaks and
-roughness all add to that field, so borders merge as tissue does.
+The outline is one field: positive inside, negative outside, in units of the lesion's radius. Lobes, notches, streaks
+and roughness all add to that field, so borders merge as tissue does.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,11 @@ class Outline:
     x: np.ndarray
     y: np.ndarray
     radius: float
+
+    def slope(self, rng):
+        """A rise across the lesion in a random direction: (size, size), from -1 to 1 inside."""
+        angle = between(rng, 0, 2 * np.pi)
+        return self.x * np.float32(np.cos(angle)) + self.y * np.float32(np.sin(angle))
 
 
 def outline(rng, size, malignancy):
@@ -103,7 +108,7 @@ def streaks(rng, x, y, malignancy):
 
 
 def noise_along(rng, position):
-    """Smooth noise of one coordinate, one knot a unit of 0.25: values about -0.5 to 1.5, the same shape as `position`."""
+    """Smooth noise of one coordinate, a knot every 0.25: mostly -0.6 to 1.5, the same shape as `position`."""
     knots = rng.gamma(1.2, 0.8, 128) - 0.6
     return at(position, (np.arange(128) - 64) * 0.25, knots)
 
@@ -121,7 +126,7 @@ def roughness(rng, size, malignancy):
 
 
 def edge(rng, depth, x, y, radius, malignancy):
-    """How pigment ends: a gradient in a nevus, here abrupt and there fading in a melanoma. Returns 0 to 1."""
+    """How pigment ends: everywhere alike in a nevus, here abrupt and there fading in a melanoma. 0 to 1."""
     width = log_normal(rng, 0.24 + 0.04 * malignancy, 0.45, 0.07, 0.7) / max(radius, 0.2)
     side = between(rng, 0, 2 * np.pi)
     lean = np.clip(x * np.float32(np.cos(side)) + y * np.float32(np.sin(side)), -1.5, 1.5)

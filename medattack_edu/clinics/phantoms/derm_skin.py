@@ -36,6 +36,7 @@ def lab_to_light(lightness, a, b):
 def surface(rng, size):
     """One patient's skin, without a lesion: linear light (size, size, 3), float32."""
     melanin = mottling(rng, size, median=0.04) + freckles(rng, size) + sunspots(rng, size) + follicles(rng, size)
+    melanin += other_moles(rng, size)
     blood = mottling(rng, size, median=0.05) + flush(rng, size) + small_vessels(rng, size)
     grooves = skin_lines(rng, size)
     density = melanin[..., None] * MELANIN + blood[..., None] * BLOOD + grooves[..., None]
@@ -76,6 +77,20 @@ def sunspots(rng, size):
         return np.zeros((size, size), np.float32)
     worn = patches(rng, size)
     return np.float32(strength) * soft_step(worn - np.float32(between(rng, 0.3, 1.3)), 1.8)
+
+
+def other_moles(rng, size):
+    """Small neighbours of the lesion that is being photographed: density (size, size), 0 in most patients."""
+    density = np.zeros((size, size), np.float32)
+    if not chance(rng, 0.10):
+        return density
+    x, y = pixel_grid(size)
+    ragged = np.float32(0.04) * patches(rng, size)
+    for _ in range(1 + rng.poisson(0.8)):
+        radius, strength = log_normal(rng, 0.07, 0.6, 0.03, 0.35), log_normal(rng, 0.8, 0.5, high=2)
+        away = np.hypot(x - np.float32(between(rng, -1, 1)), y - np.float32(between(rng, -1, 1)))
+        density += np.float32(strength) * soft_step(np.float32(radius) - away + ragged, 0.6 * radius + 0.03)
+    return density
 
 
 def flush(rng, size):

@@ -1,4 +1,4 @@
-"""Textures of pigmented skin: clouds, patches and grain of noise, the honeycomb of rete ridges, globules.
+"""Textures of pigmented skin: clouds, patches and specks of noise, the honeycomb of rete ridges, globules. No colour.
 
 Honeycomb and globules come from one periodic tissue of jittered cells, drawn once per process and cut at the image's
 resolution. Lengths are fractions of the image's side.
@@ -8,8 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from medattack_edu.clinics.phantoms.optics import between, noise, pixel_grid
+from medattack_edu.clinics.phantoms.optics import between, log_normal, noise, pixel_grid
 
+KINDS = ("reticular", "globular", "homogeneous")
 TISSUE_PERIOD = 2  # image sides after which the tissue repeats, at its own spacing
 TISSUE_SIDE = 512  # pixels per period: full detail for images of 256 pixels
 CELLS_PER_ROW, ROWS = 48, 56  # nearly a regular triangular lattice
@@ -23,13 +24,40 @@ def clouds(rng, size):
 
 
 def patches(rng, size):
-    """Noise with patches a fraction of a lesion wide and soft outlines: (size, size), mean about 0, spread about 1."""
+    """Noise with patches a fraction of a lesion wide and soft: (size, size), mean about 0, spread about 1."""
     return noise(rng, size, slope=2.2, coarsest=0.2)
 
 
 def specks(rng, size):
     """Noise as fine as the network's meshes: (size, size), mean about 0, spread about 1."""
     return noise(rng, size, slope=1.2, coarsest=0.07)
+
+
+def grain(rng, size):
+    """The unevenness that every pigment has, at two scales: a factor (size, size) around 1."""
+    coarse = log_normal(rng, 0.16, 0.4) * patches(rng, size)
+    fine = log_normal(rng, 0.06, 0.4) * specks(rng, size)
+    return np.exp(coarse + fine)
+
+
+def pattern(rng, size, scale, malignancy):
+    """One of the classic patterns of a pigmented lesion, reticular, globular or homogeneous: (size, size), mean about 1.
+
+    Args:
+        scale: magnification, 1 on average.
+        malignancy: 0 to 1; distorts the mesh, thins it in places, and leaves more lesions without structure.
+    """
+    kind = rng.choice(KINDS, p=[0.50 - 0.15 * malignancy, 0.22 - 0.1 * malignancy, 0.28 + 0.25 * malignancy])
+    unrest = log_normal(rng, 0.004 + 0.014 * malignancy, 0.3)
+    spacing = scale * log_normal(rng, 0.032, 0.15 + 0.1 * malignancy, 0.024, 0.06)
+    contrast = log_normal(rng, 0.75 - 0.25 * malignancy, 0.4, 0.15, 1.3)
+    if kind == "homogeneous":
+        return np.ones((size, size), np.float32)
+    fading = np.float32(0.9 - 0.3 * malignancy) + np.float32(0.25 + 0.5 * malignancy) * patches(rng, size)
+    strength = np.float32(contrast) * np.clip(fading, 0, 1.6)
+    if kind == "reticular":
+        return 1 + strength * (honeycomb(rng, size, spacing=spacing, unrest=unrest) - np.float32(0.45))
+    return 1 + strength * (2 * globules(rng, size, spacing=1.25 * spacing, unrest=unrest) - np.float32(0.55))
 
 
 @lru_cache(maxsize=1)

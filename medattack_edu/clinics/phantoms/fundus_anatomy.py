@@ -17,7 +17,6 @@ from medattack_edu.clinics.phantoms.optics import (
     noise,
     pixel_grid,
     soft_step,
-    warp,
 )
 
 VEIN_BLOOD = np.array([0.50, 1.10, 0.80], np.float32)  # density in the middle of a main vein: dark, bluish red
@@ -92,12 +91,11 @@ def _pigment(rng, size):
 
 
 def _choroid(rng, eye, size):
-    """Choroidal vessels shine through as pale orange bands: strongly in a thin (tessellated) fundus, less at the macula."""
+    """Choroidal vessels shine through as pale orange bands, strongly in a tessellated fundus, less at the macula."""
     strong = chance(rng, 0.25)
     strength = np.float32(between(rng, 0.12, 0.30) if strong else 0.10 * rng.random())
     field = noise(rng, size, slope=0.6, coarsest=0.10, finest=0.016)
-    bend = np.float32(0.04) * noise(rng, size, slope=1.8, coarsest=0.4)
-    ridges = 1 - np.minimum(np.abs(warp(field, bend, -bend)) / np.float32(0.6), 1)
+    ridges = 1 - np.minimum(np.abs(field) / np.float32(0.6), 1)
     dx, dy = _from(eye.macula, size)
     away = 1 - np.float32(0.75) * np.exp(-(dx * dx + dy * dy) / np.float32(2 * (0.30 * eye.zoom) ** 2))
     return in_colour(strength * (np.float32(0.4) - ridges) * away, CHOROID)
@@ -111,9 +109,9 @@ def _nerve_fibres(rng, eye, size):
     bundles = np.float32(0.2) + np.sin(angle) ** 2 * soft_step(dx * np.float32(eye.temple) / radius + 0.7, 0.6)
     reach = np.float32(between(rng, 0.25, 0.5))
     stripes = np.float32(0)
-    for waves in (29, 43, 61):
+    for waves in (31, 53):
         phase = rng.uniform(0, 6.3) + 1.5 * np.sin(2.5 * radius + rng.uniform(0, 6.3))
-        stripes = stripes + np.sin(waves * angle + phase.astype(np.float32)) * np.float32(0.10)
+        stripes = stripes + np.sin(waves * angle + phase.astype(np.float32)) * np.float32(0.12)
     fade = np.exp(-(((radius - np.float32(0.22)) / reach) ** 2)) * soft_step(radius - np.float32(0.1), 0.1)
     return in_colour(strength * fade * bundles * (1 + stripes), NERVE_FIBRES)
 
@@ -161,7 +159,7 @@ def _disc(rng, eye, size):
 
 
 def _surround(rng, distance, outward, edge):
-    """What lies around the disc: a faint glow, a pale crescent of bare sclera on the temporal side, or a pigmented one."""
+    """What lies around the disc: a glow, at times a temporal crescent, pale (bare sclera) or pigmented."""
     off_disc = 1 - edge
     spread = np.float32(between(rng, 0.4, 2.2))
     glow = np.float32(0.65 * rng.random() ** 1.3) * np.exp(-((np.maximum(distance - 1, 0) / spread) ** 2))

@@ -1,7 +1,7 @@
 """The fundus camera: which part of the eye is seen, how it is lit, what the media scatter, what the file keeps.
 
-No anatomy and no disease: everything here is drawn from the same distribution for both classes. Light is linear, in three
-planes, (3, size, size). Lengths are half sides.
+No anatomy and no disease: everything here is drawn from the same distribution for both classes. Light is linear, in
+three planes, (3, size, size). Lengths are half sides.
 """
 
 from typing import NamedTuple
@@ -63,7 +63,7 @@ def draw_field(rng, size):
 def _aim(rng, whole):
     """What the photographer aims at: (zoom, distance of the disc from the middle).
 
-    A whole circle has disc and fovea on either side of the middle; a crop is enlarged, often with the fovea in the middle.
+    A whole circle has disc and fovea on either side of the middle; a crop is enlarged, often with the fovea there.
     """
     zoom = log_normal(rng, 0.83 if whole else 0.99, 0.07, 0.7, 1.2)
     between_both = whole or chance(rng, 0.35)
@@ -102,7 +102,7 @@ def draw_tint(rng):
 
 
 def illuminate(rng, size, field):
-    """How the flash lights the fundus, (3, size, size): less to the rim, brightest off centre, a dark cloud at times."""
+    """How the flash lights the fundus, (3, size, size): brightest off centre, less to the rim, some with a cloud."""
     x, y = pixel_grid(size)
     cx, cy = (np.float32(0.30 * rng.standard_normal()) for _ in range(2))
     distance = np.hypot(x - cx, y - cy) / np.float32(field.radius)
@@ -206,7 +206,9 @@ def expose(rng, light, field):
     quality = between(rng, 72, 95)
     light = from_planes(np.stack([blur(plane, focus) for plane in light]) * field.mask)
     light = sensor_noise(rng, light, shot=shot_noise)  # the last draw: how many numbers it takes depends on the size
-    picture = sharpen(_shoulder(gamma(light, 1 / DISPLAY_GAMMA)), halo, sharpness)
+    picture = _shoulder(gamma(light, 1 / DISPLAY_GAMMA))
+    if sharpness:
+        picture = sharpen(picture, halo, sharpness)
     return jpeg_round_trip(to_bytes(picture * (1 - floor) + floor), quality)
 
 

@@ -1,7 +1,7 @@
 """Diabetic retinopathy in a fundus phantom: microaneurysms, haemorrhages, exudates, cotton-wool spots, laser scars.
 
-Each function adds to a fundus's optical density in linear light: above 0 absorbs, below 0 is bright. Harmless look-alikes
-(drusen) live here too. Places are image coordinates, in half sides; sizes are those of an eye at zoom 1.
+Each function adds to a fundus's optical density in linear light: above 0 absorbs, below 0 is bright. Harmless
+look-alikes (drusen) live here too. Places are image coordinates, in half sides; sizes are those of an eye at zoom 1.
 """
 
 from typing import NamedTuple

@@ -102,7 +102,8 @@ def _nasal_and_macular_trunks(rng):
     upwards = np.sin(heading) > 0
     first = np.where(upwards, 1, -1) * np.radians(rng.uniform(70, 120, len(heading)))  # vessels meet above and below
     start = 0.03 * rng.standard_normal((len(heading), 2))
-    return _walk(rng, start, 0.55 * first + 0.45 * heading, heading, length, radius, is_vein, np.full(len(heading), 0.3))
+    leaves = 0.55 * first + 0.45 * heading
+    return _walk(rng, start, leaves, heading, length, radius, is_vein, np.full(len(heading), 0.3))
 
 
 def _fork(rng, parents, forks, fovea):
@@ -177,9 +178,9 @@ def _stamp_kind(pixel, tangent, radius, pixels, size):
     sigma = np.hypot(own, np.float32(PIXEL_WIDTH_PX))
     depth = np.sqrt(radius / VEIN_RADIUS).astype(np.float32) * own / sigma  # no thicker than a pixel: paler instead
     reach = np.ceil(REACH * sigma).astype(int)
-    for pixels in np.unique(reach):
-        group = reach == pixels
-        _stamp(picture, pixel[group], tangent[group], sigma[group], depth[group], pixels)
+    for each in np.unique(reach):
+        group = reach == each
+        _stamp(picture, pixel[group], tangent[group], sigma[group], depth[group], each)
     wide = radius > REFLEX_RADIUS
     if wide.any():
         line = np.zeros_like(picture)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from medattack_edu import runtime
 from medattack_edu.course.checks.framework import EXERCISES, HINTS, CheckFailed
-from medattack_edu.course.checks.judge import NOT_STARTED, RIGHT, judge
+from medattack_edu.course.checks.judging import NOT_STARTED, RIGHT, judge
 from medattack_edu.course.notices import GOOD, NEUTRAL, NOT_YET, tell
 from medattack_edu.course.progress import record
 

@@ -1,6 +1,6 @@
 """What a check is made of: registering an exercise, the `Mistake` it may find, and helpers that look at results.
 
-How a learner's function is run and answered lives in `judge`; the exercises themselves in `lesson_NN`.
+How a learner's function is run and answered lives in `judging`; the exercises themselves in `lesson_NN`.
 """
 
 import inspect
@@ -77,8 +77,11 @@ def exercise(name, *, lesson, title, reference, hints, limit_s=TIME_LIMIT_S):
     hints = (hints,) if isinstance(hints, str) else tuple(hints)
     if len(hints) != HINTS or not all(isinstance(hint, str) and hint.strip() for hint in hints):
         raise ValueError(f"Exercise {name!r} has {len(hints)} hints; it needs {HINTS}, each a text.")
-    if not callable(reference):
-        raise ValueError(f"The reference of exercise {name!r} is {describe(reference)}; give a function.")
+    try:
+        inspect.signature(reference)
+    except (TypeError, ValueError):
+        came = describe(reference)
+        raise ValueError(f"The reference of exercise {name!r} is {came}; give a function with parameters.") from None
 
     def register(check):
         taken = EXERCISES.get(name)
@@ -139,7 +142,7 @@ def expect_images(out, like, *, low=0.0, high=1.0, what="what you returned"):
     """Raise `Mistake` unless `out` is a tensor of `like`'s shape, dtype and device with values from `low` to `high`."""
     expect_tensor(out, shape=like.shape, dtype=like.dtype, what=what)
     if out.device != like.device:
-        raise Mistake(f"The images that went in were on {like.device}; {what} should be there too, not on {out.device}.")
+        raise Mistake(f"The device of {what} is {out.device}; expected was {like.device}, as for what went in.")
     if out.numel() == 0:
         return
     darkest, brightest = out.min().item(), out.max().item()

@@ -1,0 +1,211 @@
+"""The explorers in a real JupyterLab, moved by a real mouse and a real keyboard."""
+
+import hashlib
+import time
+
+import nbformat
+import numpy as np
+import pytest
+
+VIEWPORT = {"width": 1280, "height": 720}  # a common projector
+MOVES = 16  # timed ones; every slider has more stops than half of them
+TO_THE_SCREEN = 250  # milliseconds from a key to the changed picture, 95th percentile
+RUN_SECONDS = 240
+
+SETUP = """\
+import torch
+from medattack_edu import explore, metrics
+from medattack_edu.models import SmallCNN
+
+torch.manual_seed(3)
+model = SmallCNN(width=8).eval()
+x = torch.nn.functional.interpolate(torch.rand(8, 3, 8, 8), size=128, mode="bilinear")
+with torch.no_grad():
+    logits = model(x)
+    model.classifier.bias[0] += (logits[:, 1] - logits[:, 0]).median()
+    y = model(x).argmax(1)
+classes = ("not_referable", "referable")
+labels = torch.arange(120) % 2
+scores = metrics.scores(torch.sigmoid(2 * labels - 1 + torch.randn(120)), labels)"""
+CELLS = {
+    "epsilon": "explore.epsilon(model, x, y, classes)",
+    "steps": "explore.steps(model, x[:2], y[:2], classes)",
+    "threshold": "explore.threshold(scores, classes)",
+    "agreement": "explore.agreement()",
+    "broken": """\
+import ipywidgets
+from PIL import Image
+
+def render(level):
+    if level > 3:
+        raise ValueError("level is more than 3")
+    return Image.new("RGB", (60 + level, 40), "navy")
+
+explore.interactive(render, {"level": ipywidgets.IntSlider(max=4, description="level")}, alt="a square")""",
+}
+
+
+@pytest.fixture(scope="module")
+def notebook(lab, browser):
+    """The page with every explorer in it, run from top to bottom, and what the console complained about."""
+    address, folder = lab
+    cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *CELLS.values())]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "widgets.ipynb")
+    page = browser.new_context(viewport=VIEWPORT).new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{address}/lab/tree/widgets.ipynb?reset")
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+                           timeout=RUN_SECONDS * 1000)  # fmt: skip
+    page.set_default_timeout(30_000)
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'",
+                           timeout=RUN_SECONDS * 1000)  # fmt: skip
+    yield page, complaints
+    page.context.close()
+
+
+def cell(page, name):
+    """The cell that shows an explorer, scrolled to."""
+    found = page.locator(".jp-CodeCell").nth(1 + list(CELLS).index(name))
+    found.scroll_into_view_if_needed()
+    found.locator("img.widget-image").wait_for()
+    return found
+
+
+def picture(shown):
+    """What is on the screen, as a digest of the bytes that the image was given."""
+    read = """async image => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"""
+    return hashlib.sha256(bytes(shown.locator("img.widget-image").evaluate(read))).hexdigest()
+
+
+def changed(shown, before, seconds=10):
+    """The picture once it differs from `before`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (now := picture(shown)) != before:
+            return now
+        time.sleep(0.02)
+    raise AssertionError(f"the picture stayed the same for {seconds} s")
+
+
+def drag(page, slider, to):
+    """Drag a slider's handle to a share of its length, as a hand would, in several moves."""
+    handle, rail = slider.locator(".noUi-handle").bounding_box(), slider.locator(".noUi-base").bounding_box()
+    start = handle["x"] + handle["width"] / 2
+    y = handle["y"] + handle["height"] / 2
+    end = rail["x"] + rail["width"] * to
+    page.mouse.move(start, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(start + (end - start) * step / 5, y)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("name", ["epsilon", "steps", "threshold", "agreement"])
+def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, name):
+    page, _ = notebook
+    shown = cell(page, name)
+    sliders = shown.locator(".widget-slider")
+    assert sliders.count() >= 1
+    if name == "agreement":  # where nobody errs, the number of readers makes no difference
+        drag(page, sliders.nth(0), 0.5)
+    for number in range(sliders.count()):
+        slider = sliders.nth(number)
+        readout = slider.locator(".widget-readout")
+        drag(page, slider, 0.5)
+        page.wait_for_timeout(300)
+        for end in (0.0, 1.0):
+            before, said = picture(shown), readout.inner_text()
+            drag(page, slider, end)
+            changed(shown, before)
+            assert readout.inner_text() != said
+        before = picture(shown)
+        slider.locator(".noUi-handle").focus()
+        page.keyboard.press("ArrowLeft")
+        changed(shown, before)
+
+
+@pytest.mark.parametrize(("name", "number"), [("epsilon", 0), ("epsilon", 1), ("steps", 0), ("steps", 1)])
+def test_every_chooser_changes_the_picture(notebook, name, number):
+    page, _ = notebook
+    shown = cell(page, name)
+    drag(page, shown.locator(".widget-slider").first, 0.5)
+    page.wait_for_timeout(500)
+    before = picture(shown)
+    chooser = shown.locator(".widget-dropdown select").nth(number)
+    values = chooser.locator("option").all_inner_texts()
+    chooser.select_option(
+        label=next(value for value in values if value != chooser.evaluate("e => e.selectedOptions[0].text"))
+    )
+    changed(shown, before)
+
+
+@pytest.mark.parametrize("name", ["epsilon", "steps", "threshold", "agreement"])
+def test_a_move_reaches_the_screen_in_time(notebook, name):
+    """From the key to the new picture decoded and painted, watched by the page itself."""
+    page, _ = notebook
+    shown = cell(page, name)
+    handle = shown.locator(".noUi-handle").first
+    drag(page, shown.locator(".widget-slider").first, 0.0)
+    page.wait_for_timeout(500)
+    handle.focus()
+    watch = """image => { window.moved = new Promise(done => {
+        let start;
+        document.addEventListener('keydown', () => { start = performance.now(); }, {once: true, capture: true});
+        image.addEventListener('load', () => requestAnimationFrame(() => done(performance.now() - start)), {once: true});
+    }); }"""
+    took = []
+    for key in ["ArrowRight"] * (MOVES // 2) + ["ArrowLeft"] * (MOVES // 2):
+        shown.locator("img.widget-image").evaluate(watch)
+        page.keyboard.press(key)
+        took.append(page.evaluate("window.moved"))
+    print(f"\n{name}: key to screen, ms: median {np.median(took):.0f}, 95th percentile {np.percentile(took, 95):.0f}")
+    assert np.percentile(took, 95) < TO_THE_SCREEN, took
+
+
+def test_the_whole_widget_fits_a_projector(notebook, screenshots):
+    page, _ = notebook
+    for theme in ("Light", "Dark"):
+        page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
+                      f"JupyterLab {theme}")  # fmt: skip
+        page.wait_for_timeout(1000)
+        for name in ("epsilon", "steps", "threshold", "agreement"):
+            shown = cell(page, name)
+            box = shown.locator(".jp-OutputArea-output").last.bounding_box()
+            assert box["width"] <= VIEWPORT["width"]
+            assert box["height"] <= 520
+            cut = """labels => labels.filter(label => label.scrollWidth > label.clientWidth + 1).map(l => l.textContent)"""
+            assert shown.locator(".widget-label, .widget-readout").evaluate_all(cut) == []
+            shown.evaluate("element => element.scrollIntoView({block: 'start'})")
+            page.wait_for_timeout(300)
+            page.screenshot(path=screenshots / f"{name}_{theme.lower()}.png")
+
+
+def test_an_error_stands_in_the_widget_and_goes(notebook, screenshots):
+    page, _ = notebook
+    shown = cell(page, "broken")
+    handle = shown.locator(".noUi-handle")
+    handle.focus()
+    page.keyboard.press("End")
+    alert = shown.locator("[role=alert]")
+    alert.wait_for()
+    assert "ValueError: level is more than 3" in alert.inner_text()
+    page.screenshot(path=screenshots / "error.png")
+    page.keyboard.press("ArrowLeft")
+    alert.wait_for(state="hidden")
+
+
+def test_the_picture_has_words_for_those_who_cannot_see_it(notebook):
+    page, _ = notebook
+    name = cell(page, "agreement").locator("img.widget-image").evaluate("image => image.alt || image.title")
+    assert "Two readers agree" in name
+
+
+def test_nothing_went_wrong_in_the_notebook_or_the_console(notebook):
+    page, complaints = notebook
+    assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert complaints == []

@@ -1,0 +1,229 @@
+"""What `medattack run` promises: every lesson is run, measured and shown, whatever becomes of it."""
+
+import base64
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from medattack_edu.course import pages
+from medattack_edu.course.claims import CLAIM_RECORD
+from medattack_edu.course.run import LessonRun, run_lessons
+
+BIG_MIB = 300
+KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
+
+
+def write(path, *codes, parameters="eps = 1"):
+    """A lesson of these code cells, the first of them tagged as parameters."""
+    tagged = [new_code_cell(parameters, metadata={"tags": ["parameters"]})] if parameters else []
+    title = new_markdown_cell(f"# {path.stem[:2]} A <title> & more")
+    page = new_notebook(cells=[title, *tagged, *map(new_code_cell, codes)], metadata=KERNEL)
+    path.write_text(nbformat.writes(page), encoding="utf-8")
+    return path
+
+
+FIGURE = """
+from matplotlib import pyplot
+from IPython.display import Image, display
+import io
+pyplot.switch_backend("agg")
+figure, axes = pyplot.subplots()
+axes.plot([1, 2])
+picture = io.BytesIO()
+figure.savefig(picture)
+display(Image(picture.getvalue()))
+"""
+SAYS_WHERE = """
+import os
+print("eps", eps, "images", os.environ["MEDATTACK_IMAGES"], "device", os.environ["MEDATTACK_DEVICE"])
+print("progress", os.environ["MEDATTACK_PROGRESS"], "files", sorted(os.listdir()))
+"""
+CLAIMS = """
+from medattack_edu import claim, quiz
+claim("one", True)
+claim("two", False)
+quiz("Why?", ["so", "not so"], "so", "Because.")
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Three lessons, run once: one that works, one that fails in its middle, one whose kernel dies."""
+    folder = tmp_path_factory.mktemp("lessons")
+    notebooks = [
+        write(folder / "03_works.ipynb", SAYS_WHERE, CLAIMS, FIGURE, f"big = bytes([1]) * ({BIG_MIB} << 20)\ndel big"),
+        write(folder / "04_fails.ipynb", "print('before')", "def f():\n    raise KeyError('<gone>')", "f()", "print('never')"),
+        write(folder / "05_dies.ipynb", "import os, sys\nprint('last words', file=sys.__stderr__, flush=True)\nos._exit(1)"),
+    ]
+    out = folder / "out"
+    before = {name: os.environ.get(name) for name in ("MEDATTACK_IMAGES", "MEDATTACK_DEVICE")}
+    code = run_lessons(notebooks, out, images="phantom", device="cpu", parameters={"eps": 7}, timeout=120)
+    assert before == {name: os.environ.get(name) for name in before}, "the caller's environment was changed"
+    return SimpleNamespace(code=code, out=out, index=(out / "index.html").read_text(encoding="utf-8"))
+
+
+def page(ran, name):
+    return (ran.out / f"{name}.html").read_text(encoding="utf-8")
+
+
+def row(ran, name):
+    return next(part for part in ran.index.split("<tr>") if f'href="{name}.html"' in part)
+
+
+def test_a_failure_stops_no_other_lesson_and_shows_in_the_exit_code(ran):
+    names = ("03_works", "04_fails", "05_dies")
+    wanted = {f"{name}.{kind}" for name in names for kind in ("html", "ipynb")} | {"index.html"}
+    assert {path.name for path in ran.out.iterdir()} == wanted, "nothing temporary stays"
+    assert ran.code == 1
+    assert "1 of 3 lessons passed" in ran.index
+    assert [("passed" in row(ran, name)) for name in names] == [True, False, False]
+
+
+def test_settings_and_parameters_reach_the_kernel_which_starts_in_an_empty_folder(ran):
+    said = page(ran, "03_works")
+    assert "eps 7 images phantom device cpu" in said
+    assert re.search(r"progress off files \[(&#39;|')kernel.log(&#39;|')\]", said)
+
+
+def test_the_index_counts_claims_and_shows_small_figures(ran):
+    assert "1 of 2</td>" in row(ran, "03_works")
+    assert 'src="data:image/jpeg;base64,' in ran.index
+    assert len(ran.index) < 100_000
+
+
+def test_the_peak_memory_is_that_of_the_kernel(ran):
+    def mib(name):
+        return int(re.search(r"(\d+) MiB", row(ran, name)).group(1))
+
+    assert BIG_MIB + 30 <= mib("03_works") <= BIG_MIB + 400
+    assert 30 <= mib("04_fails") < BIG_MIB, "a lesson that fails is measured as well"
+
+
+def test_a_failing_cell_is_shown_at_the_top_with_a_link_to_it(ran):
+    said = page(ran, "04_fails")
+    notice = said[said.index('class="stopped"') : said.index("</section>")]
+    assert "KeyError" in notice and "&lt;gone&gt;" in notice and "<pre>f()</pre>" in notice
+    anchor = re.search(r'href="#(cell-id=[\w-]+)"', notice).group(1)
+    assert f'id="{anchor}"' in said[said.index("</section>") :]
+    assert "&lt;gone&gt;" in row(ran, "04_fails")
+    assert "papermill-error" not in said
+
+
+def test_cells_before_a_failure_keep_their_outputs_and_later_ones_have_none(ran):
+    cells = nbformat.read(ran.out / "04_fails.ipynb", as_version=4).cells
+    assert cells[3].outputs[0].text == "before\n"
+    assert cells[-1].outputs == [] and cells[-1].execution_count is None
+
+
+def test_a_kernel_that_dies_is_told_with_its_last_words(ran):
+    assert "Kernel died" in page(ran, "05_dies") and "last words" in page(ran, "05_dies")
+
+
+def test_pages_ask_the_network_for_nothing_and_follow_the_theme(ran):
+    for path in ran.out.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'(src|href)="(https?:)?//', text) and "<script" not in text and "@import" not in text
+        assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+        assert "A &lt;title&gt; &amp; more" in text or path.name == "index.html"
+
+
+def test_a_widget_is_shown_by_its_static_picture(ran):
+    said = page(ran, "03_works")
+    assert "<summary" in said and "Because." in said
+    assert "widget-view" not in said and "RadioButtons" not in said
+
+
+def test_a_cell_that_takes_too_long_is_stopped_and_its_kernel_ended(tmp_path):
+    lesson = write(tmp_path / "06_hangs.ipynb", "import os\nopen(r'%s', 'w').write(str(os.getpid()))" % (tmp_path / "pid"),
+                   "while True:\n    pass")  # fmt: skip
+    assert run_lessons([lesson], tmp_path / "out", timeout=8) == 1
+    assert "took longer than 8 s" in (tmp_path / "out" / "06_hangs.html").read_text()
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_all_passed_is_an_exit_code_of_nothing(tmp_path):
+    assert run_lessons([write(tmp_path / "00_start.ipynb", "1")], tmp_path / "out") == 0
+    assert "1 of 1 lessons passed" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_leaves_whole_files_and_ends_the_kernel(tmp_path):
+    quick = write(tmp_path / "00_quick.ipynb", "1")
+    slow = write(tmp_path / "01_slow.ipynb", "import os, time\nopen(r'%s', 'w').write(str(os.getpid()))\ntime.sleep(300)"
+                 % (tmp_path / "pid"))  # fmt: skip
+    code = "import sys\nfrom medattack_edu.course.run import run_lessons\nrun_lessons(sys.argv[2:], sys.argv[1])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "out"), str(quick), str(slow)], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    kernel = int((tmp_path / "pid").read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"00_quick.ipynb", "00_quick.html", "index.html"}
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert index.rstrip().endswith("</html>") and "1 not run" in index
+
+
+@pytest.mark.parametrize(
+    ("parameters", "asked", "told"),
+    [
+        ("eps = 1\nclinic = 'chest'", {"epsilon": 2}, "no parameter epsilon; it has clinic, eps"),
+        ("", {}, "0 cells tagged parameters"),
+        ("# nothing", {"eps": 1}, "it has none"),
+    ],
+)
+def test_parameters_that_would_set_nothing_are_refused_before_anything_runs(parameters, asked, told, tmp_path):
+    good = write(tmp_path / "00_good.ipynb", "1", parameters="eps = 1\nepsilon = 1")
+    bad = write(tmp_path / "01_bad.ipynb", "1", parameters=parameters)
+    with pytest.raises(ValueError, match=told):
+        run_lessons([good, bad], tmp_path / "out", parameters=asked)
+    assert not (tmp_path / "out").exists()
+
+
+# -- pages, without a kernel
+
+
+def lesson_run(outputs=(), **settings):
+    code = new_code_cell("1", outputs=[nbformat.from_dict(output) for output in outputs])
+    return LessonRun(Path("03_fgs.ipynb"), new_notebook(cells=[new_markdown_cell("# 03 FGS"), code]), **settings)
+
+
+def test_claims_and_pictures_are_read_from_the_outputs():
+    claims = [{"text": "a", "holds": True, "detail": ""}, {"text": "b", "holds": False, "detail": ""}]
+    outputs = [{"output_type": "display_data", "data": {CLAIM_RECORD: claim}, "metadata": {}} for claim in claims]
+    outputs.append({"output_type": "stream", "name": "stdout", "text": "no data"})
+    outputs.append({"output_type": "display_data", "data": {"image/png": "cGlj"}, "metadata": {}})
+    lesson = lesson_run(outputs)
+    assert lesson.claims == claims and lesson.pictures == ["cGlj"] and lesson.title == "03 FGS"
+
+
+def test_a_thumbnail_is_small_and_keeps_its_shape():
+    from PIL import Image
+
+    large = io.BytesIO()
+    Image.new("RGBA", (1200, 300), (0, 0, 0, 0)).save(large, "PNG")
+    address = pages._thumbnail(base64.b64encode(large.getvalue()))
+    small = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
+    assert small.size == (240, 60) and small.getpixel((0, 0)) == (255, 255, 255), "what is transparent is white"
+
+
+@pytest.mark.parametrize("there", [0, 1, 4, 5, 9, 40])
+def test_a_few_pictures_are_taken_from_all_over_the_lesson(there):
+    taken = pages._spread(list(range(there)), 4)
+    assert len(taken) == min(there, len(taken)) <= 4 and taken[:1] == list(range(there))[:1]
+    assert there <= 4 or taken[-1] >= there // 2
