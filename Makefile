@@ -25,9 +25,9 @@ run: ## run every lesson without a browser; one HTML page each in reports/
 	@bin/setup learner
 	@$(medattack) run $(ARGS)
 
-bench: ## measure speed and strength side by side with other libraries
+bench: ## measure speed side by side with other libraries (more such scripts are in benchmarks/)
 	@bin/setup dev
-	@.venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python benchmarks/gradient_speed.py $(ARGS)
 
 build: ## make the notebooks from solutions/*.py (ARGS=--check only compares)
 	@bin/setup learner

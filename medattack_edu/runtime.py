@@ -3,8 +3,10 @@
 Nothing about images, models or lessons lives here. PyTorch is imported inside the functions that need it.
 """
 
+import errno
 import os
 import tempfile
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,14 +104,12 @@ def atomic_path(path):
     A reader never meets half a file, and two processes that write the same file both succeed.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
+        if error.errno == errno.ENOSPC:
             raise CacheUnavailable(
                 f"The disk is full, so {path.name} couldn't be written. Free some space in {path.parent}, or set "
                 "MEDATTACK_CACHE to a folder on another disk."

@@ -46,7 +46,7 @@ seed = 0  # of every random draw
 # %%
 import torch
 
-from medattack_edu import attacks, check, claim, evaluate, open_clinic, progress, quiz, show
+from medattack_edu import attacks, check, claim, evaluate, hint, open_clinic, progress, quiz, show
 
 torch.manual_seed(seed)
 here = open_clinic(clinic, images)
@@ -68,7 +68,13 @@ x, y = here.test.sample(n, seed=seed, balanced=True)
 probability = victim(x).softmax(1)[:, 1]  # of the disease, for each of the n images
 surest = int((probability * (y == 1)).argmax())  # the sick patient of whom the model is surest
 patient, truth = x[surest : surest + 1], y[surest : surest + 1]  # still a batch, of one
-show.gallery(patient, truth, here.classes, victim)
+
+answer = f"the model says: {here.classes[1]}, {show.percent(float(probability[surest]))}"
+figure, ax = show.picture(3.6, 3.6, alt=f"The patient whom we picked; {answer}.")
+ax.imshow(show.pixels(patient[0]))
+ax.set_axis_off()
+ax.set_title(answer)
+figure
 
 # %% [markdown]
 # ### Predict
@@ -191,13 +197,13 @@ print("confidence", scores.confidence)
 # %% [markdown]
 # ### Explain
 #
-# Under each image stands the model's answer, with a tick or a cross and the probability that it gives to it. Such a model is good,
-# and it makes mistakes. Look at a cross, if you have one: a wrong answer can be a confident one. **A high probability is not a
-# promise.** You will make much of that.
+# Under each image stands the model's answer, with a tick or a cross, and the probability that the model gives to it. A model like
+# this is useful, and it makes mistakes. If you have a cross, look at its probability: a wrong answer can be a confident one. **A
+# high probability is not a promise.** You will make much of that.
 #
 # *Accuracy* is the share of right answers, *confidence* the mean probability of the answers given. Behind every number stands its
-# **95 % interval** and the number of images, n: with few images, many values would fit what you saw. An
-# accuracy of 0.90 from 10 images and one from 1,000 are not the same piece of news.
+# **95 % interval** and the number of images, n. With few images, many values would fit what you saw: an accuracy of 0.90 from
+# 10 images and one from 1,000 are not the same piece of news.
 
 # %% [markdown]
 # ## From pixels to an answer
@@ -212,7 +218,7 @@ print("confidence", scores.confidence)
 #
 # ### Run
 
-# %%
+# %% jupyter={"source_hidden": true}
 image, label = x[0], y[0].item()
 row, column, side = 60, 44, 6  # where to look closer
 
@@ -231,12 +237,18 @@ figure
 
 # %%
 logits = victim(image[None])  # the model takes a batch: here one image
+
+
+def short(numbers):
+    return ", ".join(f"{number:.4f}" for number in numbers.flatten().tolist())
+
+
 print(f"image          {tuple(image.shape)}, {image.dtype}, from {image.min():.2f} to {image.max():.2f}")
 print(f"numbers in it  {image.numel():,}")
 print(f"label          {label}, that is {here.classes[label]}")
-print(f"logits         {logits[0].tolist()}")
-print(f"probabilities  {logits.softmax(1)[0].tolist()}")
-print(f"  after + 5    {(logits + 5).softmax(1)[0].tolist()}")
+print(f"logits         {short(logits)}")
+print(f"probabilities  {short(logits.softmax(1))}")
+print(f"  after + 5    {short((logits + 5).softmax(1))}")
 
 # %% [markdown]
 # ### Explain
@@ -252,11 +264,11 @@ print(f"  after + 5    {(logits + 5).softmax(1)[0].tolist()}")
 # | **probabilities** | the logits pressed by *softmax* into numbers from 0 to 1 that add up to 1 |
 #
 # Only the *difference* of the two logits counts. Adding 5 to both changes neither the answer nor the probability, because softmax
-# divides what they have in common away:
+# divides away what they have in common. With the logits `a` (healthy) and `b` (sick), the probability of sick is
 #
-# $$p_{\text{sick}} = \frac{e^{b}}{e^{a} + e^{b}} = \frac{1}{1 + e^{-(b - a)}} \qquad \text{for logits } a \text{ (healthy) and } b \text{ (sick)}$$
+# > exp(b) / (exp(a) + exp(b)) = 1 / (1 + exp(a - b)).
 #
-# With `-1.0` and `2.0` the difference is 3, the answer is sick, and the probability is $1 / (1 + e^{-3}) \approx 0.95$.
+# With -1.0 and 2.0 the answer is sick, and its probability is 1 / (1 + exp(-3)) = 0.95.
 
 # %%
 shifted = (victim(x) + 5).softmax(1)
@@ -293,12 +305,17 @@ with suppress(AssertionError):  # only here, because the course's own tests stop
     check.accuracy(somebodys_accuracy)
 
 # %% [markdown]
-# The message does not just say "wrong". It says what was tried, what came, and what came out of it that should not have.
+# The message does not just say "wrong". It says what the function was tried on, what it gave back, and what that number is.
 #
-# Now you. Replace the line with the three dots, and run the cell. While the gap is empty, the lesson goes on with its own version,
-# so nothing stops you. If you are stuck, make a new cell with `hint("accuracy")` in it (first
-# `from medattack_edu import hint`). There are three hints for each exercise, one for each call, and the last one gives nearly all
-# of it away.
+# If you are stuck, ask for a hint. There are three for each exercise; every call shows the next one, and the last one gives nearly
+# all of it away.
+
+# %%
+hint("accuracy")
+
+# %% [markdown]
+# Now you. Replace the line with the three dots, and run the cell. (While the gap is empty, the lesson goes on with its own version,
+# so nothing stops you.)
 
 
 # %%
@@ -369,7 +386,7 @@ progress()
 #
 # Choose an answer and press the button. Each answer comes with an explanation.
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "For one image the logits are 0.2 (healthy) and -0.3 (sick). What does the model answer?",
     ["healthy", "sick, because the second logit is below 0", "that can't be said without softmax"],
@@ -383,7 +400,7 @@ quiz(
     },
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "Why did the attack succeed where noise of the same size did nothing?",
     [
@@ -402,7 +419,7 @@ quiz(
     },
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "A claim says: does not hold here. What has happened?",
     [
@@ -438,4 +455,5 @@ quiz(
 # 1. S. G. Finlayson, H. W. Chung, I. S. Kohane, A. L. Beam. *Adversarial attacks against medical deep learning systems.*
 #    [arXiv 1804.05296](https://arxiv.org/abs/1804.05296) (2018, rewritten 2019). Its three tasks: fundus photographs, chest
 #    radiographs (pneumothorax), dermoscopy.
-# 2. MedMNIST, the collections that `medattack fetch` brings, with the licence and the source of each: [medmnist.com](https://medmnist.com).
+# 2. J. Yang et al. *MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image classification.*
+#    Scientific Data 10:41 (2023). `medattack fetch` shows the source and the licence of each collection.

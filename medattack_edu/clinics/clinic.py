@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medattack_edu import runtime
-from medattack_edu.clinics.images import ImagesUnavailable, ImageSet
+from medattack_edu.clinics.images import ImageSet, ImagesUnavailable
 from medattack_edu.clinics.tasks import task
 from medattack_edu.models import victims
 

@@ -28,7 +28,7 @@ SIZES = (64, 128, 224)
 # Images of each class that are kept, at most. 600 train a victim in about a minute on two cores; surrogates are
 # several, so they make do with half; 200 give an accuracy to within 5 points (95 % interval).
 MOST_PER_CLASS = {"train": 600, "attacker": 300, "test": 200}
-MEDMNIST_PAPER = "Yang et al., MedMNIST v2, Scientific Data 10:41 (2023)"
+MEDMNIST_PAPER = "Yang et al., MedMNIST v2, Scientific Data (2023)"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import re
+from copy import deepcopy
 
 from medattack_edu.course.notices import GOOD, NOT_YET, Tone
 from medattack_edu.course.page_style import STYLE
@@ -97,7 +98,9 @@ def _body(lesson):
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    body, _ = exporter.from_notebook_node(lesson.notebook)
+    notebook = deepcopy(lesson.notebook)
+    notebook.metadata.pop("widgets", None)  # the state of live widgets, megabytes that nothing on the page reads
+    body, _ = exporter.from_notebook_node(notebook)
     return body
 
 

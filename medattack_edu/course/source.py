@@ -228,7 +228,8 @@ def _problems_of_checks(source, lesson_of):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "check":
                 used.add(node.attr)
                 if node.attr not in lesson_of:
-                    yield cell.line, f"no exercise {node.attr!r} is registered; see medattack_edu/course/checks."
+                    offset = next(n for n, line in enumerate(cell.text.splitlines()) if f"check.{node.attr}" in line)
+                    yield cell.line + offset, f"no exercise {node.attr!r} is registered in medattack_edu/course/checks."
     if not used:
         yield 1, "there is no `check.NAME(...)` in the lesson; each lesson has an exercise."
     for name in sorted(name for name, lesson in lesson_of.items() if lesson == source.number and name not in used):

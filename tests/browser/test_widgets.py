@@ -50,7 +50,8 @@ def notebook(lab, browser):
     """The page with every explorer in it, run from top to bottom, and what the console complained about."""
     address, folder = lab
     cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *CELLS.values())]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "widgets.ipynb")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}  # else Lab asks
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "widgets.ipynb")
     page = browser.new_context(viewport=VIEWPORT).new_page()
     complaints = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

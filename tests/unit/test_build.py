@@ -126,8 +126,9 @@ def test_a_learner_gets_a_stub_at_the_same_indentation_and_nothing_of_the_soluti
 
 
 def test_code_beside_the_solution_stays_and_each_region_gets_its_stub():
-    code = "def f():\n    a = 1\n    for b in a:\n        ### BEGIN SOLUTION\n        c = b\n        ### END SOLUTION\n    return a"
-    assert sources.without_solution(code + "\n" + code).count("        # YOUR CODE HERE\n        ...\n    return a") == 2
+    code = "for b in a:\n    ### BEGIN SOLUTION\n    c = b\n    ### END SOLUTION\nprint(c)\n"
+    stub = "for b in a:\n    # YOUR CODE HERE\n    ...\nprint(c)\n"
+    assert sources.without_solution(code + code) == (stub + stub).rstrip()
 
 
 def test_tagged_cells_go_where_they_belong(course):
@@ -187,19 +188,18 @@ def test_building_twice_changes_no_byte(course):
         ("    ### END SOLUTION\n", "    ### end solution\n", 35, "looks like a solution mark"),
         ("# You will write *one* step.", "# ### BEGIN SOLUTION", 19, "text cell"),
         ("    secret = eps * x\n", "    secret = = x\n", 33, "the code doesn't compile"),
-        ('    """One step. x: (N, 3, H, W)."""\n    ### BEGIN', '    if x:\n        pass\n        ### BEGIN', 0, ""),
         (' tags=["parameters"]', "", 1, "0 cells are tagged parameters"),
         ("# %%\n# %matplotlib", '# %% tags=["parameters"]\n# %matplotlib', 26, "2 cells are tagged parameters"),
         ("eps = 2 / 255", "eps = float(2)", 22, "`name = value` only"),
         ("eps = 2 / 255", "print", 22, "`name = value` only"),
         ("# # 03 The", "# # 04 The", 1, "start with the title, `# 03 ...`"),
         ("# # 03 The", "# 03 The", 1, "start with the title"),
-        ("check.fgs(fgs)", "check.fsg(fgs)", 29, "no exercise 'fsg' is registered"),
+        ("check.fgs(fgs)", "check.fsg(fgs)", 38, "no exercise 'fsg' is registered"),
         ("check.fgs(fgs)", "fgs", 1, "there is no `check.NAME(...)`"),
         ("check.fgs(fgs)", "check.project(fgs)", 1, "'fgs' is registered for this lesson"),
         ("#     name: python3\n", "#     name: python4\n", 1, "should name the kernel"),
         ("#     formats: ipynb,py:percent\n", "", 1, "pair it with a notebook"),
-        ("#       format_version: '1.3'\n", "#       format_version: '1.3'\n#       jupytext_version: 1.2.3\n", 9, "would write"),
+        ("#   kernelspec:\n", "#       jupytext_version: 1.2.3\n#   kernelspec:\n", 10, "would write"),
         (TITLE, "print(1)\n\n" + TITLE, 1, "Start each cell"),
         ("# jupyter:", "# jupyter: [", 1, ""),
     ],
@@ -214,20 +214,21 @@ def test_a_mistake_in_a_source_is_told_with_its_line_and_nothing_is_built(old, n
     assert not course.lesson.exists() and not course.solution.exists()
 
 
+SOLUTION = EXERCISE[EXERCISE.index("    ### BEGIN") : EXERCISE.index("\n\n\nfgs = check")]
+
+
 def test_a_stub_that_does_not_compile_is_a_mistake_though_its_solution_does(course):
-    broken = EXERCISE.replace("    ### BEGIN SOLUTION\n", "    total = (\n    ### BEGIN SOLUTION\n    0)\n")
-    broken = broken.replace("    return x + secret\n    ### END SOLUTION\n", "    ### END SOLUTION\n    return secret)\n")
-    course.write(WHOLE.replace(EXERCISE, EXERCISE.replace(
-        "    ### BEGIN SOLUTION\n    secret = eps * x\n    return x + secret\n    ### END SOLUTION\n",
-        "    secret = (\n        ### BEGIN SOLUTION\n        eps * x\n        ### END SOLUTION\n        [0]\n    )\n",
-    )))  # fmt: skip
-    assert course.build() == []  # `...` may stand in an expression
-    course.write(WHOLE.replace(EXERCISE, EXERCISE.replace(
-        "    ### BEGIN SOLUTION\n    secret = eps * x\n    return x + secret\n    ### END SOLUTION\n",
-        "    ### BEGIN SOLUTION\n    try:\n        secret = 1\n    ### END SOLUTION\n    except ValueError:\n        pass\n",
-    )))  # fmt: skip
+    half = "    ### BEGIN SOLUTION\n    try:\n        x = 1\n    ### END SOLUTION\n    finally:\n        pass"
+    course.write(WHOLE.replace(SOLUTION, half))
     found = course.build()
     assert any("what is left for the learner doesn't compile" in problem for problem in found), found
+
+
+def test_a_solution_within_an_expression_leaves_a_stub_that_compiles(course):
+    within = "    return (\n        ### BEGIN SOLUTION\n        x\n        ### END SOLUTION\n    )"
+    course.write(WHOLE.replace(SOLUTION, within))
+    assert course.build() == []
+    assert any("    return (\n        # YOUR CODE HERE\n        ...\n    )" in text for text in texts(course.lesson))
 
 
 @pytest.mark.parametrize("name", ["fgs", "3_fgs", "03-fgs", "03_FGS", "03_"])
@@ -248,7 +249,8 @@ def test_one_lessons_mistake_does_not_hold_up_another(course):
 
 
 def test_exercises_checked_again_in_a_later_lesson_are_fine(course):
-    course.write(WHOLE.replace("# 03 The", "# 04 The").replace("check.fgs(fgs)", "check.project(check.fgs(fgs))"), "04_pgd")
+    later = WHOLE.replace("# 03 The", "# 04 The").replace("check.fgs(fgs)", "check.project(check.fgs(fgs))")
+    course.write(later, name="04_pgd")
     assert course.build() == []
 
 

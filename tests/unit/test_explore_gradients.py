@@ -13,7 +13,8 @@ from medattack_edu import attacks, explore, metrics, runtime
 from medattack_edu.attacks.gradient import loss_to_climb
 from medattack_edu.explore import gradients
 from medattack_edu.explore.canvas import HEIGHT, WIDTH, png
-from medattack_edu.models import SmallCNN, freeze
+from medattack_edu.models import SmallCNN
+from medattack_edu.models.freeze import freeze
 
 CLASSES = ("normal", "very_ill")
 N, SIDE = 6, 64

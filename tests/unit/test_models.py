@@ -5,8 +5,9 @@ import tiny
 import torch
 
 from medattack_edu.clinics.images import ImageSet
-from medattack_edu.models import SmallCNN, efficientnet_lite, finetune, freeze, train_step
-from medattack_edu.models.finetune import augmentation, class_weights
+from medattack_edu.models import SmallCNN, efficientnet_lite
+from medattack_edu.models.finetune import augmentation, class_weights, finetune, train_step
+from medattack_edu.models.freeze import freeze
 from medattack_edu.models.torchvision_model import torchvision_model
 
 

@@ -49,6 +49,9 @@ import os
 print("eps", eps, "images", os.environ["MEDATTACK_IMAGES"], "device", os.environ["MEDATTACK_DEVICE"])
 print("progress", os.environ["MEDATTACK_PROGRESS"], "files", sorted(os.listdir()))
 """
+FAILS = "def f():\n    raise KeyError('<gone>')"
+DIES = "import os, sys\nprint('last words', file=sys.__stderr__, flush=True)\nos._exit(1)"
+SAYS_WHO = "import os, pathlib\npathlib.Path(r'{}').write_text(str(os.getpid()))\n"
 CLAIMS = """
 from medattack_edu import claim, quiz
 claim("one", True)
@@ -63,8 +66,8 @@ def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lessons")
     notebooks = [
         write(folder / "03_works.ipynb", SAYS_WHERE, CLAIMS, FIGURE, f"big = bytes([1]) * ({BIG_MIB} << 20)\ndel big"),
-        write(folder / "04_fails.ipynb", "print('before')", "def f():\n    raise KeyError('<gone>')", "f()", "print('never')"),
-        write(folder / "05_dies.ipynb", "import os, sys\nprint('last words', file=sys.__stderr__, flush=True)\nos._exit(1)"),
+        write(folder / "04_fails.ipynb", "print('before')", FAILS, "f()", "print('never')"),
+        write(folder / "05_dies.ipynb", DIES),
     ]
     out = folder / "out"
     before = {name: os.environ.get(name) for name in ("MEDATTACK_IMAGES", "MEDATTACK_DEVICE")}
@@ -133,7 +136,8 @@ def test_a_kernel_that_dies_is_told_with_its_last_words(ran):
 def test_pages_ask_the_network_for_nothing_and_follow_the_theme(ran):
     for path in ran.out.glob("*.html"):
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r'(src|href)="(https?:)?//', text) and "<script" not in text and "@import" not in text
+        assert not re.search(r'(src|href)="(https?:)?//', text), path.name
+        assert "<script" not in text and "@import" not in text, path.name
         assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
         assert "A &lt;title&gt; &amp; more" in text or path.name == "index.html"
 
@@ -145,8 +149,7 @@ def test_a_widget_is_shown_by_its_static_picture(ran):
 
 
 def test_a_cell_that_takes_too_long_is_stopped_and_its_kernel_ended(tmp_path):
-    lesson = write(tmp_path / "06_hangs.ipynb", "import os\nopen(r'%s', 'w').write(str(os.getpid()))" % (tmp_path / "pid"),
-                   "while True:\n    pass")  # fmt: skip
+    lesson = write(tmp_path / "06_hangs.ipynb", SAYS_WHO.format(tmp_path / "pid"), "while True:\n    pass")
     assert run_lessons([lesson], tmp_path / "out", timeout=8) == 1
     assert "took longer than 8 s" in (tmp_path / "out" / "06_hangs.html").read_text()
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
@@ -160,8 +163,7 @@ def test_all_passed_is_an_exit_code_of_nothing(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_leaves_whole_files_and_ends_the_kernel(tmp_path):
     quick = write(tmp_path / "00_quick.ipynb", "1")
-    slow = write(tmp_path / "01_slow.ipynb", "import os, time\nopen(r'%s', 'w').write(str(os.getpid()))\ntime.sleep(300)"
-                 % (tmp_path / "pid"))  # fmt: skip
+    slow = write(tmp_path / "01_slow.ipynb", SAYS_WHO.format(tmp_path / "pid") + "import time\ntime.sleep(300)")
     code = "import sys\nfrom medattack_edu.course.run import run_lessons\nrun_lessons(sys.argv[2:], sys.argv[1])"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "out"), str(quick), str(slow)], stderr=subprocess.DEVNULL

@@ -29,7 +29,7 @@ DISPLAY_GAMMA = 2.2
 WHOLE_CIRCLES = 0.46  # share of photographs that show the whole field stop
 NOTCHED = 0.72  # share with the orientation mark
 MISEXPOSED = 0.05  # share far too dark or far too bright
-EDGE_WIDTH = 0.022  # of the field stop, in half sides
+EDGE_WIDTH = 0.016  # of the field stop, in half sides
 SHOULDER = np.float32(0.75)  # display value from which the camera compresses highlights
 SURROUND_LEVEL = 0.012  # display value of the black around the field, at most
 # Hues of haze and flare in linear light: bluish lens haze, teal, milky, warm.
@@ -74,7 +74,7 @@ def _aim(rng, whole):
 
 
 def _notch(rng, dx, dy, radius):
-    """The camera's orientation mark on the rim, up and to the right: a square, a disc or a wedge. Depth inside it."""
+    """The camera's orientation mark on the rim, up and to the right: a square, a disc or a blunt wedge. Depth inside it."""
     angle = np.radians(between(rng, -52, -36)) if chance(rng, 0.85) else np.radians(between(rng, 20, 45))
     out, along = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     radial, across = dx * out + dy * along - np.float32(radius), np.abs(dy * out - dx * along)
@@ -84,7 +84,8 @@ def _notch(rng, dx, dy, radius):
         return np.minimum(width - across, np.float32(0.9) * width - np.abs(radial))
     if kind == 1:
         return np.float32(1.15) * width - np.hypot(radial, across)
-    return np.minimum(np.float32(1.1) * width - radial - np.float32(0.7) * across, radial + width)
+    sides = np.float32(1.4) * width - np.float32(0.8) * radial - across
+    return np.minimum(sides, np.float32(0.75) * width - np.abs(radial))
 
 
 def draw_tint(rng):
@@ -109,7 +110,7 @@ def illuminate(rng, size, field):
     fall = log_normal(rng, 0.95, 0.50, 0.1, 2.6)
     power = np.float32(between(rng, 1.3, 2.8))
     depth = np.float32(fall) * np.minimum(distance, 1.6) ** power
-    depth += np.float32(between(rng, 0.0, 0.8)) * np.exp(-np.clip(field.from_edge, 0, None) / np.float32(0.12))
+    depth += np.float32(between(rng, 0.0, 0.6)) * np.exp(-np.clip(field.from_edge, 0, None) / np.float32(0.12))
     depth += np.float32(abs(0.20 * rng.standard_normal())) * noise(rng, size, slope=2.5, coarsest=1.5)
     if chance(rng, 0.40):
         depth += _shadow(rng, x, y)
