@@ -45,29 +45,34 @@ def _check_question(question, options, answer, reasons):
 
 
 def question_widget(question, options, answer, reasons):
-    """The question as a widget: radio buttons, and a button, so that arrow keys can pass by a choice."""
+    """The question as a widget: a radio button for each option, and the explanation of the one that is chosen.
+
+    Each radio button is a group of its own, to be reached with Tab and chosen with Space: JupyterLab takes the arrow
+    keys, which move within a group, for itself.
+    """
     import ipywidgets
 
-    whole_line = ipywidgets.Layout(width="100%")
-    choice = ipywidgets.RadioButtons(options=options, value=None, layout=whole_line)
-    button = ipywidgets.Button(description="Answer", disabled=True, button_style="primary")
+    whole_line = ipywidgets.Layout(width="100%", margin="0")
+    choices = [ipywidgets.RadioButtons(options=[option], value=None, layout=whole_line) for option in options]
     said = ipywidgets.HTML(layout=whole_line)
 
     def choose(change):
-        button.disabled = change.new is None
-
-    def reply(_):
-        tone, text = explanation(choice.value, answer, reasons)
+        if change.new is None:
+            return
+        for choice in choices:
+            if choice is not change.owner:
+                choice.value = None
+        tone, text = explanation(change.new, answer, reasons)
         said.value = (
             f'<div role="status" style="border-left: 0.3em solid {tone.colour}; padding: 0.2em 0.8em; '
             f'line-height: 1.5; white-space: pre-wrap"><span style="color: {tone.colour}">{tone.symbol}</span> '
             f"{rich(text)}</div>"
         )
-        record.answer(question, choice.value == answer)
+        record.answer(question, change.new == answer)
 
-    choice.observe(choose, names="value")
-    button.on_click(reply)
-    return ipywidgets.VBox([ipywidgets.HTML(f"<strong>{rich(question)}</strong>"), choice, button, said])
+    for choice in choices:
+        choice.observe(choose, names="value")
+    return ipywidgets.VBox([ipywidgets.HTML(f"<strong>{rich(question)}</strong>"), *choices, said])
 
 
 def _unfolding(question, options, answer, reasons):

@@ -12,6 +12,8 @@ ERROR_STYLE = (
     "border: 2px solid var(--jp-error-color1, #D55E00); padding: 6px 10px; line-height: 1.4; "
     "color: var(--jp-ui-font-color1, inherit); white-space: pre-wrap;"
 )
+# Off the screen, but read aloud: an ipywidgets image has no alt text, and a tooltip on one breaks it (ipywidgets 8.1).
+SPOKEN_STYLE = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);"
 WHAT_TO_DO = "Move the control back and the picture returns. If it doesn't, run the cell again."
 
 
@@ -23,6 +25,7 @@ class Explorer(ipywidgets.VBox):
         facts: the pure function from the controls' values to a dict of what the picture says.
         controls: {name: ipywidget}, the names being `render`'s arguments.
         picture: the `ipywidgets.Image` that every move writes to.
+        words: the same for those who can't see it, off the screen.
         error: what the last move raised, or None.
     """
 
@@ -38,12 +41,15 @@ class Explorer(ipywidgets.VBox):
             "border": "1px solid #999999",
         }
         self._message = ipywidgets.HTML(layout={"display": "none"})
+        self.words = ipywidgets.HTML(layout={"height": "0px", "margin": "0"})
         for control in self.controls.values():
             lay_out(control)
             control.observe(self._move, names="value")
         row = ipywidgets.Box([*self.controls.values()], layout={"flex_flow": "row wrap", "grid_gap": "0px 12px"})
-        super().__init__([row, self._message, self.picture], layout={"max_width": "100%", "overflow": "hidden"})
-        self.picture.value, self.picture.tooltip = self._drawn(self.values)
+        super().__init__(
+            [row, self._message, self.picture, self.words], layout={"max_width": "100%", "overflow": "hidden"}
+        )
+        self._show(*self._drawn(self.values))
 
     @property
     def values(self):
@@ -76,7 +82,11 @@ class Explorer(ipywidgets.VBox):
             return
         self.error = None
         self._message.layout.display, self._message.value = "none", ""
-        self.picture.value, self.picture.tooltip = picture, words
+        self._show(picture, words)
+
+    def _show(self, picture, words):
+        self.picture.value = picture
+        self.words.value = f'<div role="status" style="{SPOKEN_STYLE}">{escape(words)}</div>'
 
     def __repr__(self):
         return self._static[1]

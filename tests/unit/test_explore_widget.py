@@ -87,7 +87,12 @@ def test_a_page_without_kernel_gets_the_middle_picture_and_its_words():
 def test_the_words_follow_the_picture():
     widget = make(alt=lambda level, colour: f"a {colour} square of level {level}")
     widget.controls["level"].value = 9
-    assert widget.picture.tooltip == "a red square of level 9"
+    assert "a red square of level 9</div>" in widget.words.value
+    assert 'role="status"' in widget.words.value
+
+
+def test_the_image_has_no_tooltip_which_would_break_it_in_the_browser():
+    assert make().picture.tooltip is None
 
 
 def test_descriptions_are_never_cut():

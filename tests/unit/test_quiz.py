@@ -42,27 +42,37 @@ def test_a_notebook_gets_the_widget_and_beside_it_a_page_that_needs_no_kernel(mo
 
 
 def parts(widget):
-    _, choice, button, said = widget.children
-    return choice, button, said
+    _, *choices, said = widget.children
+    return choices, said
 
 
-def test_nothing_is_chosen_at_first_and_choosing_answers_nothing_yet(record):
-    choice, button, said = parts(module.question_widget(QUESTION, OPTIONS, OPTIONS[0], dict.fromkeys(OPTIONS, WHY)))
-    assert choice.value is None and button.disabled
-    choice.value = OPTIONS[1]
-    assert not button.disabled and said.value == ""
+@pytest.fixture
+def asked(record):
+    return parts(module.question_widget(QUESTION, OPTIONS, OPTIONS[0], dict.fromkeys(OPTIONS, WHY)))
+
+
+def test_nothing_is_chosen_at_first(asked, record):
+    choices, said = asked
+    assert [choice.options for choice in choices] == [(option,) for option in OPTIONS]
+    assert all(choice.value is None for choice in choices) and said.value == ""
     assert record.read()["quizzes"] == {}
 
 
-def test_an_answer_is_explained_at_once_and_recorded(record):
-    choice, button, said = parts(module.question_widget(QUESTION, OPTIONS, OPTIONS[0], dict.fromkeys(OPTIONS, WHY)))
-    choice.value = OPTIONS[1]
-    button.click()
+def test_a_choice_is_explained_at_once_and_recorded(asked, record):
+    choices, said = asked
+    choices[1].value = OPTIONS[1]
     assert "Not this one." in said.value and WHY in said.value
-    choice.value = OPTIONS[0]
-    button.click()
+    choices[0].value = OPTIONS[0]
     assert "Yes." in said.value and 'role="status"' in said.value
     assert record.read()["quizzes"][QUESTION] == {"right_at_once": False, "right": True}
+
+
+def test_one_choice_takes_the_place_of_another_and_can_be_made_again(asked):
+    choices, said = asked
+    for chosen in (1, 2, 1):
+        choices[chosen].value = OPTIONS[chosen]
+        assert [choice.value for choice in choices if choice.value] == [OPTIONS[chosen]]
+        assert "Not this one." in said.value
 
 
 def test_each_option_can_have_its_own_explanation():

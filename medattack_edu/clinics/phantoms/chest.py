@@ -1,7 +1,7 @@
 """Phantom chest radiographs of small children, well or with pneumonia: one call, one patient.
 
-Only the order of events lives here. The body is in `chest_body`, its bones in `chest_bones`, its lungs in `chest_lungs`,
-the disease in `chest_disease`, the rays and the film in `chest_film`, the geometry in `chest_view`.
+Only the order of events lives here. The body is in `chest_body`, its bones in `chest_bones`, its lungs in
+`chest_lungs`, the disease in `chest_disease`, the rays and the film in `chest_film`, the geometry in `chest_view`.
 """
 
 import numpy as np

@@ -11,7 +11,7 @@ from .chest_view import heights, profile
 from .optics import between, chance, noise, soft_step
 
 TRUNK_ROUNDNESS = 3.6  # exponent of the trunk's cross-section: between an ellipse and a box
-FOREARM_REACH = 1.5  # from shoulder to elbow
+UPPER_ARM = 1.5  # from shoulder to elbow
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _trunk(view, build, rng):
 def arm_ends(build, side, angle):
     """Shoulder joint and elbow, each (x, y), of the arm on `side` (-1 the patient's right)."""
     shoulder = np.array([side * 1.08, build.shoulder + 0.08], np.float32)
-    return shoulder, shoulder + FOREARM_REACH * np.array([side * np.sin(angle), np.cos(angle)], np.float32)
+    return shoulder, shoulder + UPPER_ARM * np.array([side * np.sin(angle), np.cos(angle)], np.float32)
 
 
 def _arm(view, build, side, angle, radius):

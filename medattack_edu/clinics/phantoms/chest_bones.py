@@ -1,7 +1,7 @@
 """The skeleton of the chest as the rays see it: path lengths of bone, projected from curves in space. No soft tissue.
 
-Bones are laid out as many small lumps and projected, so that a rib is bright where the rays run along it, at the edges of
-the cage, without being told so. The lumps hold dense bone; spongy bone counts as the little dense bone that is in it.
+Bones are laid out as many small lumps and projected, so that a rib is bright where the rays run along it, at the edges
+of the cage, without being told so. The lumps hold dense bone; spongy bone counts as the little dense bone in it.
 """
 
 from functools import lru_cache
@@ -26,23 +26,14 @@ TUBE_AROUND = 11  # lumps around a tubular bone at 128 pixels
 
 def skeleton(view, build, rng):
     """All bones of the field, path length of dense bone: (size, size)."""
-    paths, radii, walls = [], [], []
-    plates = []
-    for side, angle in zip((-1, 1), build.arms, strict=True):
-        blade, borders = _scapula(view, build, side, angle, rng)
-        plates.append(blade)
-        for path, radius, wall in [_clavicle(build, side, angle, rng), *borders, _humerus(build, side, angle, rng)]:
-            paths.append(path)
-            radii.append(radius)
-            walls.append(wall)
-    for path, radius, wall in [_mandible(build, rng)]:
-        paths.append(path)
-        radii.append(radius)
-        walls.append(wall)
-    lumps = [_ribs(view, build, rng), _tubes(view, np.stack(paths), np.stack(radii), np.array(walls)), *plates]
-    points = np.concatenate([points for points, _ in lumps])
-    volume = np.concatenate([volume for _, volume in lumps])
-    return view.shadow(points, volume) + _spine(view, build, rng)
+    blades, tubes = [], [_mandible(build, rng)]
+    for side, arm in zip((-1, 1), build.arms, strict=True):
+        blade, borders = _scapula(view, build, side, arm, rng)
+        blades.append(blade)
+        tubes += [*borders, _clavicle(build, side, arm, rng), _humerus(build, side, arm, rng)]
+    lumps = [_ribs(view, build, rng), _tubes(view, *map(np.stack, zip(*tubes, strict=True))), *blades]
+    points, volumes = map(np.concatenate, zip(*lumps, strict=True))
+    return view.shadow(points, volumes) + _spine(view, build, rng)
 
 
 def _detail(view, at_128):
@@ -139,7 +130,7 @@ def _spine(view, build, rng):
     return np.float32(dense) * body * (1 + np.float32(1.5 * crispness) * detail)
 
 
-# --- Shoulder girdle, arms, jaw: each (path, radius, wall) for `_tubes` ------------------------------------------------
+# --- Shoulder girdle, arms, jaw: each (path, radius, wall) for `_tubes` ------------------------------------------
 
 
 def _line(start, stop):

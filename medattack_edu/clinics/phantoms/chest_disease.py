@@ -1,14 +1,14 @@
 """Pneumonia: how much of the lung's air is replaced by fluid, pixel by pixel. No normal anatomy and no film live here.
 
-An opacity takes air away, nothing else. That the heart's border fades where it lies against a filled lobe (the silhouette
-sign) and that vessels drown in it follows from the path lengths by itself.
+An opacity takes air away, nothing else. That the heart's border fades where it lies against a filled lobe (the
+silhouette sign) and that vessels drown in it follows from the path lengths by itself.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .chest_lungs import HILUM, branching_tree
+from .chest_lungs import HILUM, USUAL_DOME, branching_tree
 from .optics import between, chance, noise, soft_step
 
 
@@ -43,20 +43,15 @@ def severity(label, rng):
 def opacity(view, build, lung, label, rng):
     """Share of the lung's air that is lost at every pixel: float32 (size, size), from 0 to 0.97."""
     grade = severity(label, rng)
-    kind = rng.random()
-    fields = []
-    if kind < 0.30:
-        fields.append(_lobar(view, lung, grade, rng))
-        fields.append(0.35 * _diffuse(view, lung, grade, rng))
-    elif kind < 0.55:
-        fields.append(_patches(view, lung, grade, rng))
-        fields.append(0.5 * _perihilar(view, build, lung, grade, rng))
-    elif kind < 0.80:
-        fields.append(_perihilar(view, build, lung, grade, rng))
-        fields.append(0.5 * _diffuse(view, lung, grade, rng))
+    pattern = rng.random()
+    if pattern < 0.30:
+        fields = [_lobar(view, lung, grade, rng), 0.35 * _diffuse(view, lung, grade, rng)]
+    elif pattern < 0.55:
+        fields = [_patches(view, grade, rng), 0.5 * _perihilar(view, build, lung, grade, rng)]
+    elif pattern < 0.80:
+        fields = [_perihilar(view, build, lung, grade, rng), 0.5 * _diffuse(view, lung, grade, rng)]
     else:
-        fields.append(_diffuse(view, lung, grade, rng))
-        fields.append(0.4 * _patches(view, lung, grade, rng))
+        fields = [_diffuse(view, lung, grade, rng), 0.4 * _patches(view, grade, rng)]
     if chance(rng, 0.22 * grade):
         fields.append(_effusion(lung, grade, rng))
     air = np.float32(1)
@@ -77,12 +72,10 @@ def _cloud(view, rng):
 def _lobar(view, lung, grade, rng):
     """One lobe, seldom two, filled up to a soft border, or up to a fissure."""
     filled = np.float32(0)
-    for lobe in rng.permutation(len(LOBES))[: 1 + chance(rng, 0.25)]:
-        lobe = LOBES[lobe]
-        across = (lung.across - np.float32(lobe.across)) / np.float32(lobe.wide * between(rng, 0.7, 1.1))
-        down = (lung.down - np.float32(lobe.down + rng.normal(0, 0.03))) / np.float32(
-            lobe.high * between(rng, 0.7, 1.1)
-        )
+    for lobe in (LOBES[i] for i in rng.permutation(len(LOBES))[: 1 + chance(rng, 0.25)]):
+        wide, high = lobe.wide * between(rng, 0.7, 1.1), lobe.high * between(rng, 0.7, 1.1)
+        across = (lung.across - np.float32(lobe.across)) / np.float32(wide)
+        down = (lung.down - np.float32(lobe.down + rng.normal(0, 0.03))) / np.float32(high)
         distance = np.sqrt(across**2 + down**2)
         inside = soft_step(1 - distance + np.float32(0.45) * _cloud(view, rng), 0.7)
         slope = between(rng, -0.15, 0.15)
@@ -97,7 +90,7 @@ def _lobar(view, lung, grade, rng):
     return filled
 
 
-def _patches(view, lung, grade, rng):
+def _patches(view, grade, rng):
     """Bronchopneumonia: several ill-defined patches, mostly low and near the hila."""
     x, y = view.middle
     cloud = _cloud(view, rng)
@@ -116,9 +109,8 @@ def _perihilar(view, build, lung, grade, rng):
     """Streaks and haze that fan out from the lung roots: cuffed bronchi of viral and atypical pneumonia."""
     x, y = view.middle
     reach = between(rng, 0.22, 0.5)
-    distance = np.hypot(
-        np.abs(x) - np.float32(HILUM[0]), (y - np.float32(HILUM[1] * build.dome / 1.4)) * np.float32(0.75)
-    )
+    from_hilum = np.abs(x) - np.float32(HILUM[0]), y - np.float32(HILUM[1] * build.dome / USUAL_DOME)
+    distance = np.hypot(from_hilum[0], np.float32(0.75) * from_hilum[1])
     haze = np.exp(-((distance / np.float32(reach)) ** 2))
     streaks = branching_tree(view, build, rng, roots=5, radius=0.05, shrink=0.7, generations=4)
     lean = np.where(lung.left, np.float32(between(rng, 0.5, 1.2)), np.float32(between(rng, 0.5, 1.2)))

@@ -14,7 +14,8 @@ from .optics import between, chance, soft_step
 APEX_X, MEDIAL_X = 0.36, 0.05  # where the lung's tip stands, and how close to the midline the lungs come lower down
 LUNG_SQUARENESS = 2.6  # exponent of the lung's cross-section
 PLEURA = 0.015  # chest wall inside the ribs
-HILUM = (0.27, 0.68)  # |x| and y of the lung's root
+HILUM = (0.27, 0.68)  # |x| and y of the lung's root, in a child whose diaphragm stands at USUAL_DOME
+USUAL_DOME = 1.4
 TRUNK_LENGTH = 0.26  # of a hilum's tubes; each generation is 0.8 times as long as the last
 
 
@@ -71,7 +72,7 @@ def lungs(view, build, rng):
 
 
 def _depth_profile(build):
-    """How deep the lungs are at each height, over the cage's half-depth: shallow at the apex, full from the hila down."""
+    """Depth of the lungs at each height, over the cage's half-depth: shallow at the apex, full from the hila down."""
     descent = np.clip((heights() + 0.05) / 0.8, 0, 1)
     return (0.4 + 0.6 * np.sin(np.pi / 2 * descent)) * np.minimum(0.3 + 0.7 * build.cage, 1)
 
@@ -176,7 +177,7 @@ def branching_tree(view, build, rng, roots=7, radius=0.034, shrink=0.76, generat
     side = np.repeat(np.array([-1, 1], np.float32), roots)
     heading = _normal(rng, count, 0.25) + np.tile(np.linspace(-1.25, 1.35, roots, dtype=np.float32), 2)  # 0: outwards
     x = side * (HILUM[0] + _normal(rng, count, 0.02))
-    y = np.float32(HILUM[1] * build.dome / 1.4) + np.float32(0.06) * np.sin(heading)
+    y = np.float32(HILUM[1] * build.dome / USUAL_DOME) + np.float32(0.06) * np.sin(heading)
     y -= np.float32(0.04) * (side > 0)  # the left hilum stands a little higher
     z, climb = _normal(rng, count, 0.08), _normal(rng, count, 0.35)
     thick = np.float32(radius) * np.exp(_normal(rng, count, 0.22))

@@ -15,7 +15,7 @@ from medattack_edu.clinics.phantoms.optics import chance
 CLASSES = ("not_referable", "referable")
 
 MILD_SHARE = 0.40  # of those not referable: a few microaneurysms
-DRUSEN_SHARE = 0.15  # of all patients
+DRUSEN_SHARE = 0.15  # of all patients: age, not diabetes
 LASER_SHARE = 0.10  # of the referable
 HAZE_SCATTERS = 1.2  # brightness of a veil over the mean of the fundus behind it
 
@@ -37,6 +37,8 @@ def draw(label, rng, size=128):
     field = camera.draw_field(photograph, size)
     eye = draw_eye(patient, field.zoom, field.disc_aside)
     fundus = lesions.Fundus(retina_density(patient, eye, size), eye.zoom)
+    if chance(patient, DRUSEN_SHARE):
+        lesions.add_drusen(patient, fundus, patient.poisson(8) + 1, eye.macula)
     _add_disease(illness, label, fundus, eye)
     return _photograph(photograph, field, fundus.density)
 
@@ -51,8 +53,6 @@ def draw_severity(label, rng):
 def _add_disease(rng, label, fundus, eye):
     """Every sign follows the severity, with its own chance; mild disease is microaneurysms and hardly more."""
     severity = draw_severity(label, rng)
-    if chance(rng, DRUSEN_SHARE):
-        lesions.add_drusen(rng, fundus, rng.poisson(8) + 1, eye.macula)
     if severity == 0:
         return
     leaks = eye.macula + eye.zoom * rng.normal(0, 0.42, (5, 2))

@@ -74,7 +74,7 @@ def _aim(rng, whole):
 
 
 def _notch(rng, dx, dy, radius):
-    """The camera's orientation mark on the rim, up and to the right: a square, a disc or a blunt wedge. Depth inside it."""
+    """Depth inside the orientation mark on the rim, mostly up and to the right: a square, a disc or a blunt wedge."""
     angle = np.radians(between(rng, -52, -36)) if chance(rng, 0.85) else np.radians(between(rng, 20, 45))
     out, along = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     radial, across = dx * out + dy * along - np.float32(radius), np.abs(dy * out - dx * along)

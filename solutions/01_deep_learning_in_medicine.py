@@ -1,0 +1,930 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 Deep learning in medicine
+#
+# **A classifier's answer becomes a treatment, or the lack of one. Here you learn to measure what such an answer is worth, to ask
+# where its truth comes from, and to see who would gain if it were wrong.**
+#
+# At the end you will be able to
+# - compute sensitivity and specificity, the AUC and Cohen's kappa, each in a few lines of your own;
+# - say what moving a threshold costs, and whom;
+# - explain why a perfect model can look imperfect;
+# - give four reasons why medicine is a likely target of attacks, and the evidence for each;
+# - write down a threat model: five questions, five answers.
+#
+# | | |
+# |---|---|
+# | Time | about 60 minutes |
+# | You need | [lesson 00](00_start_here.ipynb) |
+# | Your machine needs | nothing more: no network, no GPU |
+
+# %% tags=["parameters"]
+clinic = "fundus"  # "fundus", "chest" or "derm"
+images = "auto"  # "auto", "phantom", "medmnist", "real", or the path of a folder of your own
+n = 140  # test images that everything is measured on
+reader_error = 0.15  # how often a simulated reader is wrong
+seed = 0  # of every random draw
+
+# %%
+import torch
+
+from medattack_edu import check, claim, evaluate, explore, hint, metrics, models, open_clinic, quiz, show
+
+torch.manual_seed(seed)
+here = open_clinic(clinic, images)
+here.banner()
+
+# %% [markdown]
+# ## 1 A diagnosis without a doctor
+#
+# On 11 April 2018 the U.S. Food and Drug Administration permitted the marketing of IDx-DR. It was *"the first device authorized for
+# marketing that provides a screening decision without the need for a clinician to also interpret the image or results"* [1].
+# A camera takes photographs of the retina, a program decides whether they show more than mild diabetic retinopathy, and nobody
+# looks over its shoulder. (The event is often told as an approval. "Permitted marketing" is the agency's phrase for this route.)
+#
+# What had it shown? It was tried on 900 people with diabetes in ten practices of primary care [2]. Two pairs of numbers went
+# round the world, and they are not quite the same:
+#
+# | | news of the permission, April 2018 [2] | paper on the trial, August 2018 [3] |
+# |---|---|---|
+# | sick people correctly found | 87.4 % | 87.2 % (95 % interval 81.8 to 91.2) |
+# | healthy people correctly cleared | 89.5 % | 90.7 % (95 % interval 88.3 to 92.7) |
+#
+# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients, and that
+# 23.8 % of those who were judged had the disease. Remember that share.
+#
+# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical imaging. One of its figures shows
+# nine tasks in which the method gave the best results of its time [4]:
+#
+# | what | kind of answer |
+# |---|---|
+# | masses in mammograms | a class |
+# | lesions in the brain | an outline |
+# | leaks in the outline of the airways | places |
+# | **diabetic retinopathy in fundus photographs** | **a class** |
+# | the prostate | an outline |
+# | nodules in the lung | a class |
+# | metastases of breast cancer in lymph nodes | places |
+# | **skin lesions, as well as human experts** | **a class** |
+# | X-rays without the bones | an image |
+#
+# This course attacks classifiers, such as the two in bold. How would *you* find out whether one is any good?
+#
+# ## 2 Two ways to be right
+#
+# A patient is sick or healthy, and the model calls them sick or healthy. That makes four cases:
+#
+# | | called sick | called healthy |
+# |---|---|---|
+# | **is sick** | found | **missed** |
+# | **is healthy** | **false alarm** | cleared |
+#
+# - **Sensitivity**: of the *sick*, the share that is found.
+# - **Specificity**: of the *healthy*, the share that is cleared.
+#
+# One number, such as the accuracy, would hide which of the two kinds of mistake is made. They do not hurt the same people.
+#
+# ### Exercise 1: an operating point
+#
+# The model gives logits. You turn them into a probability of the disease, and call a patient sick *if it reaches the threshold*.
+# The pair of sensitivity and specificity at that threshold is called an **operating point**. (Stuck? `hint("operating_point")`.)
+
+
+# %%
+def operating_point(logits, y, threshold):
+    """Sensitivity and specificity of a classifier at a threshold.
+
+    Args:
+        logits: the model's answers, float tensor (N, 2); column 1 is the disease.
+        y: true labels, int64 tensor (N,), 1 for the disease; both classes occur.
+        threshold: a probability; whoever has at least this probability of the disease is called sick.
+
+    Returns:
+        sensitivity, specificity: two numbers from 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    called = logits.softmax(1)[:, 1] >= threshold
+    sick = y == 1
+    sensitivity = called[sick].float().mean().item()
+    specificity = (~called)[~sick].float().mean().item()
+    return sensitivity, specificity
+    ### END SOLUTION
+
+
+operating_point = check.operating_point(operating_point)
+
+# %%
+victim = here.victim()
+x, y = here.test.sample(n, seed=seed)
+logits = metrics.logits(victim, x)  # (n, 2); in batches, without gradients
+scores = evaluate(victim, x, y)  # the library's own count, with intervals
+
+sensitivity, specificity = operating_point(logits, y, 0.5)
+print(here.question)
+print(f"yours          sensitivity {sensitivity:.3f}, specificity {specificity:.3f}")
+print(f"with interval  sensitivity {scores.sensitivity}")
+print(f"               specificity {scores.specificity}")
+
+# %%
+same = abs(sensitivity - scores.sensitivity) < 1e-6 and abs(specificity - scores.specificity) < 1e-6
+claim("your operating point at 0.5 is the library's", same)
+
+# %% [markdown]
+# Look at the two intervals and their n. The sensitivity rests on the sick patients alone. Where only few of the patients are sick,
+# as in most of medicine, it is the number that you know least about. It is also the one that patients care about most.
+#
+# ## 3 Who is sent on?
+#
+# ### Predict
+#
+# Back to the trial: the device found 87.2 % of the sick and cleared 90.7 % of the healthy; 23.8 % of the people were sick. Somebody
+# steps out of the practice with a referral in their hand.
+#
+# - How likely is it that this person has the disease?
+# - Now the device moves to a practice where 5 % of the people are sick. Nothing else changes. How likely is it there?
+#
+# Write down two numbers.
+#
+# ### Run
+
+# %%
+SENSITIVITY, SPECIFICITY = 0.872, 0.907  # IDx-DR in its trial [3]
+
+
+def thousand_people(prevalence):
+    """How many of 1,000 people are found, missed, false alarms and cleared, where this share is sick."""
+    sick = round(1000 * prevalence)
+    found, cleared = round(sick * SENSITIVITY), round((1000 - sick) * SPECIFICITY)
+    return found, sick - found, 1000 - sick - cleared, cleared
+
+
+for prevalence in (0.238, 0.05):
+    found, missed, alarms, cleared = thousand_people(prevalence)
+    print(f"where {prevalence:.1%} are sick: {found + alarms} of 1,000 are sent on, {found} of them are sick: {found / (found + alarms):.0%}")
+
+# %% jupyter={"source_hidden": true}
+names = ("sick, found", "sick, missed", "healthy, false alarm", "healthy, cleared")
+looks = ((show.RED, "s"), (show.BLACK, "X"), (show.YELLOW, "s"), ("#CFE3EE", "s"))
+figure, axes = show.picture(11, 4.4, 1, 2, alt="1,000 people where 23.8 % are sick, and where 5 % are, each as a small square.")
+for ax, prevalence in zip(axes, (0.238, 0.05), strict=True):
+    counts, start = thousand_people(prevalence), 0
+    for count, name, (colour, marker) in zip(counts, names, looks, strict=True):
+        places = range(start, start + count)
+        start += count
+        across, down = [place // 20 for place in places], [place % 20 for place in places]
+        ax.scatter(across, down, s=22, marker=marker, color=colour, edgecolor="0.35", linewidth=0.4, label=f"{name}: {count}")
+    ax.set(title=f"1,000 people, {prevalence:.1%} of them sick", xticks=[], yticks=[])
+    ax.invert_yaxis()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=11)
+figure
+
+# %% [markdown]
+# ### Explain
+#
+# Three of four in the trial; one of three in the other practice. The device is the same. But where few are sick, there are many
+# healthy people to raise a false alarm about, and the alarms outnumber the finds.
+#
+# This share, the sick among those called sick, is the **positive predictive value**. It belongs to the model *and the place where
+# it is used*. A figure from a trial does not travel with the device.
+
+# %%
+found, _, alarms, _ = thousand_people(0.05)
+claim("where 5 % are sick, most of those whom this device sends on are healthy", alarms > found, detail=f"{alarms} against {found} of 1,000")
+
+# %% [markdown]
+# ## 4 Moving the line
+#
+# Between "sick" and "healthy" stands a threshold, and somebody has put it there. Nothing says that it must be 0.5.
+#
+# ### Predict
+#
+# You move the threshold of *your* clinic's model from 0.5 down to 0.1.
+#
+# - Which of the two mistakes becomes rarer, and which more frequent?
+# - Is there a threshold with which the model finds *all* the sick and clears *all* the healthy?
+#
+# ### Run
+#
+# Drag the threshold. Read the sentences at the right. Then move the second slider, the share of the sick, and watch only the last
+# sentence change.
+
+# %%
+explore.threshold(scores, here.classes)
+
+# %%
+probability = scores.probabilities  # of the disease, (n,)
+truth = scores.labels
+sick, healthy = int((truth == 1).sum()), int((truth == 0).sum())
+find_all = probability[truth == 1].min().item() - 1e-6  # low enough for the sick patient whom the model doubts most
+clear_all = probability[truth == 0].max().item() + 1e-6  # too high for every healthy one
+
+for name, threshold in (("find every sick one", find_all), ("the usual 0.5", 0.5), ("clear every healthy one", clear_all)):
+    sensitivity, specificity = operating_point(logits, y, threshold)
+    print(f"{name}: threshold {threshold:.4f}")
+    print(f"    sensitivity {metrics.proportion(round(sensitivity * sick), sick)}")
+    print(f"    specificity {metrics.proportion(round(specificity * healthy), healthy)}")
+
+# %% [markdown]
+# ### Explain
+#
+# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the line trades
+# one mistake for the other; it abolishes neither**, because the two groups overlap: some of the sick look healthier to the model
+# than some of the healthy.
+#
+# Which mistake is worse? That is no question for a computer. It depends on what follows:
+#
+# | clinic | a sick person is missed | a healthy person is called sick |
+# |---|---|---|
+# | eye | no treatment while it would still help; in the end, loss of sight | a needless visit, worry, time of a doctor whom others need |
+# | chest | pneumonia goes untreated | antibiotics for nothing |
+# | skin | a melanoma stays and may spread | a harmless mole is cut out |
+#
+# **Treatment missed, or treatment not needed.** An attacker chooses the direction, and an attack moves one patient across the line
+# while the line stays where it is.
+
+# %%
+_, specificity_then = operating_point(logits, y, find_all)
+sensitivity_then, _ = operating_point(logits, y, clear_all)
+claim("finding every sick patient costs false alarms", specificity_then < 1, detail=f"specificity {specificity_then:.2f} then")
+claim("clearing every healthy patient costs missed cases", sensitivity_then < 1, detail=f"sensitivity {sensitivity_then:.2f} then")
+
+# %% [markdown]
+# ## 5 All thresholds at once
+#
+# The **ROC curve** shows every operating point of a model: sensitivity upwards, false alarms to the right. The area under it, the
+# **AUC**, sums it up in one number. "Area under a curve" says little to anybody. It has a much better meaning:
+#
+# > Draw one sick and one healthy patient at random. The AUC is **the chance that the model gives the sick one the higher score**.
+#
+# ### Predict
+#
+# Six such pairs are below. In how many of the six does the sick one score higher? Look at the pictures first, cover the numbers, and
+# decide for yourself in each pair who is the sick one.
+#
+# ### Run
+
+# %% jupyter={"source_hidden": true}
+pairs = 6
+sick_rows, healthy_rows = (y == 1).nonzero().flatten()[:pairs].tolist(), (y == 0).nonzero().flatten()[:pairs].tolist()
+in_order = 0
+figure, axes = show.picture(11, 4.6, 2, pairs)
+for column, rows in enumerate(zip(sick_rows, healthy_rows, strict=True)):
+    values = [probability[row].item() for row in rows]
+    sign = "✓" if values[0] > values[1] else "✗" if values[0] < values[1] else "tie"
+    in_order += sign == "✓"
+    for row, ax, value, name in zip(rows, axes[:, column], values, ("sick", "healthy"), strict=True):
+        ax.imshow(show.pixels(x[row]))
+        ax.set(xticks=[], yticks=[], frame_on=False)
+        ax.set_xlabel(f"{name}: {show.percent(value)}", fontsize=11)
+    axes[0, column].set_title(f"pair {column + 1}: {sign}", color="black" if sign == "✓" else "#b04a00")
+figure.alt = f"{pairs} pairs of a sick and a healthy patient, with the model's probability of the disease; {in_order} in order."
+figure
+
+# %% [markdown]
+# ### Exercise 2: the AUC
+#
+# Six pairs are few. Take them all: every sick patient with every healthy one. A pair counts 1 if the sick one scores higher, and one
+# half if both score the same (nobody can say who is ahead). The AUC is the mean over all pairs. Two loops will do; there is a
+# shorter way. (`hint("auc")`)
+
+
+# %%
+def auc(scores, y):
+    """The share of (sick, healthy) pairs in which the sick patient has the higher score; a tie counts half.
+
+    Args:
+        scores: float tensor (N,), higher means sicker; any numbers, not only probabilities.
+        y: true labels, int64 tensor (N,), 1 for the disease; both classes occur.
+
+    Returns:
+        One number from 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    sick, healthy = scores[y == 1], scores[y == 0]
+    higher = (sick[:, None] > healthy[None]).float()
+    tied = (sick[:, None] == healthy[None]).float()
+    return (higher + tied / 2).mean().item()
+    ### END SOLUTION
+
+
+auc = check.auc(auc)
+
+# %%
+print("yours         ", round(auc(probability, truth), 4))
+print("with interval ", scores.auc)
+show.roc({here.classes[1]: scores}, title=f"{here.name} clinic, {sick} sick and {healthy} healthy")
+
+# %% [markdown]
+# ### Explain
+#
+# 0.5 is a coin, 1 a perfect order. The AUC needs no threshold, and it does not care *how large* the scores are, only in which order
+# they come: the logits have the same AUC as the probabilities. It does not depend on how many are sick, either.
+#
+# That is its strength, and its danger. A patient does not meet a curve. A patient meets one threshold, in one place.
+
+# %%
+margin = (logits[:, 1] - logits[:, 0]).double()  # how far the disease's logit is ahead
+claim("your AUC is the library's", abs(auc(probability, truth) - scores.auc) < 1e-4)
+claim("this model orders patients better than a coin", scores.auc.low > 0.5, detail=f"AUC {scores.auc}")
+claim("logits and probabilities have the same AUC", abs(auc(margin, y) - auc(torch.sigmoid(margin), y)) < 1e-6)
+
+# %% [markdown]
+# ## 6 Whose truth?
+#
+# Everything so far was measured against the label. Who says that the label is true? For an image, it is mostly what one or more
+# doctors said. **This is the first reason why medicine is an easy target: its truth is ambiguous.** Now you are one of the doctors.
+#
+# ### Predict
+#
+# Here are twelve patients, half of them sick. Read them. How often will you agree with the labels? How often with the model?
+# (What to look for is in [lesson 00](00_start_here.ipynb#Three-clinics).)
+
+# %%
+twelve, labels = here.test.sample(12, seed=seed + 1, balanced=True)
+print(here.question)
+show.gallery(twelve, torch.arange(12), [f"patient {number}" for number in range(1, 13)], columns=6)
+
+# %% [markdown]
+# Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`. As long as
+# there is a `?` in it, a simulated reader stands in for you, who is wrong about three of the twelve.
+
+# %%
+my_reading = "????????????"
+
+# %% [markdown]
+# ### Exercise 3: Cohen's kappa
+#
+# To agree often is not yet an achievement. Two readers who call *everybody* healthy agree on every image, and have seen nothing. So
+# ask how much of their agreement is more than chance:
+#
+# - `observed`: the share of images on which the two agree;
+# - `by_chance`: the share on which they would agree if each kept their own habit of saying "sick" that often, but dealt the word out
+#   blindly: both sick, or both healthy;
+# - **kappa** = (`observed` - `by_chance`) / (1 - `by_chance`): of the way from chance to full agreement, how much have they gone?
+#
+# 1 is full agreement, 0 is chance, below 0 is worse than chance. (`hint("kappa")`)
+
+
+# %%
+def kappa(a, b):
+    """Cohen's kappa: the agreement of two readers beyond chance.
+
+    Args:
+        a, b: what each says about the same N images, int64 tensors (N,), 0 or 1.
+
+    Returns:
+        One number, 1 for full agreement, 0 for as much as chance would give.
+    """
+    ### BEGIN SOLUTION
+    observed = (a == b).float().mean().item()
+    a_sick, b_sick = a.float().mean().item(), b.float().mean().item()
+    by_chance = a_sick * b_sick + (1 - a_sick) * (1 - b_sick)
+    return (observed - by_chance) / (1 - by_chance)
+    ### END SOLUTION
+
+
+kappa = check.kappa(kappa)
+
+# %% [markdown]
+# ### Run
+
+# %%
+labels = labels.cpu()
+if len(my_reading) == 12 and set(my_reading) <= {"0", "1"}:
+    me, name = torch.tensor([int(sign) for sign in my_reading]), "you"
+else:
+    me, name = labels.clone(), "the stand-in"
+    me[:3] = 1 - me[:3]
+model_says = metrics.logits(victim, twelve).argmax(1).cpu()
+
+for pair, a, b in ((f"{name} and the labels", me, labels), ("the model and the labels", model_says, labels), (f"{name} and the model", me, model_says)):
+    observed = metrics.proportion((a == b).sum(), 12)
+    chance = a.float().mean() * b.float().mean() + (1 - a.float().mean()) * (1 - b.float().mean())
+    low, high = ((bound - chance) / (1 - chance) for bound in (observed.low, observed.high))
+    print(f"{pair}: agree on {observed:.0%}, kappa {kappa(a, b):.2f} (95 % interval {low:.2f} to {high:.2f}, n = 12)")
+
+# %%
+show.gallery(twelve, labels, here.classes, victim, columns=6)
+
+# %% [markdown]
+# ### Explain
+#
+# Twelve images leave wide intervals. But look at those where you, the label and the model differ: could you *prove* who is right?
+# Not from the picture. People who do this for a living disagree as well:
+#
+# | who read what | how well they agreed |
+# |---|---|
+# | three specialists read 3,033 radiographs of children under five for the shadow of pneumonia [5] | pairs agreed on 85 to 90 %, **kappa 0.4 to 0.6** |
+# | photographs of 452 eyes graded by a screening service, then the eyes themselves examined in hospital [6] | the same grade in 77.4 %, **kappa 0.60** |
+# | pathologists looked at biopsies of moles under the microscope, where melanoma is finally decided [7] | an estimated **82.8 %** (81.0 to 84.5) of the diagnoses would be confirmed by a panel of experts |
+#
+# Does the first row surprise you? 85 to 90 % sounds like agreement. But only about one child in six had the shadow. Of the
+# three, one saw it in 21.3 % and another in 13.7 %. See how much two such readers agree by chance alone:
+
+# %%
+often, seldom, observed = 0.213, 0.137, 0.875  # how often each says "sick" [5]; the middle of 85 to 90 %
+by_chance = often * seldom + (1 - often) * (1 - seldom)
+from_rounded = (observed - by_chance) / (1 - by_chance)
+print(f"by chance {by_chance:.3f}, observed {observed:.3f}, kappa {from_rounded:.2f}")
+
+figure, ax = show.picture(9, 1.9, alt=f"A line from 0 to 1. Chance reaches {by_chance:.2f}, the readers {observed:.3f}; kappa is {from_rounded:.2f}.")
+ax.barh([0], [by_chance], color="0.8", label="chance")
+ax.barh([0], [observed - by_chance], left=[by_chance], color=show.BLUE, hatch="//", edgecolor="white", label="what the readers add")
+ax.barh([0], [1 - observed], left=[observed], color="white", edgecolor="0.5", label="missing to full agreement")
+ax.set(xlim=(0, 1), yticks=[], xlabel="share of images on which two readers agree", title=f"kappa = blue / (blue + white) = {from_rounded:.2f}")
+ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.55), ncols=3, frameon=False, fontsize=11)
+figure
+
+# %%
+claim("chance alone makes two such readers agree on more than 70 % of the images", by_chance > 0.7)
+claim("their kappa is far lower than their agreement", from_rounded < observed - 0.2)
+
+# %% [markdown]
+# ## 7 How good can a model look?
+#
+# ### Predict
+#
+# Imagine a **perfect** model: it knows the truth about every patient. You do not know the truth; you have the labels of one reader,
+# who is wrong in 15 % of the images. You measure the perfect model against those labels, half of the patients being sick.
+#
+# - Which accuracy will you measure? Which AUC?
+# - If only a quarter of the patients is sick, will the AUC come out higher, lower, or the same?
+#
+# ### Run
+
+# %%
+generator = torch.Generator().manual_seed(seed)
+patients = 600
+
+
+def measured_auc(share_sick, readers=1):
+    """The AUC of a perfect model against the majority of readers who err independently, with its 95 % interval."""
+    truth = (torch.arange(patients) < share_sick * patients).long()
+    mistaken = torch.rand(patients, readers, generator=generator) < reader_error
+    label = torch.where(mistaken.sum(1) > readers / 2, 1 - truth, truth)
+    perfect = truth.float()  # its score: 1 for every sick patient, 0 for every healthy one
+    print(f"{share_sick:.0%} sick, {readers} reader(s): your AUC {auc(perfect, label):.3f}; library {metrics.auc(perfect, label)}")
+    return metrics.auc(perfect, label)
+
+
+half, quarter = measured_auc(0.5), measured_auc(0.25)
+voted = measured_auc(0.5, readers=5)
+
+# %% [markdown]
+# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if each is wrong
+# in 15 %? And what happens to the *good* model, whose true AUC is 0.90?
+
+# %%
+explore.agreement()
+
+# %% [markdown]
+# ### Explain
+#
+# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With labels that
+# are wrong in 15 %, perfection measures 0.85. Where few are sick it is worse still: then most of those *labelled* sick are healthy
+# people whom the reader misjudged, or nearly so. A vote of several readers helps, as long as they err independently.
+#
+# Two things follow for this course.
+#
+# 1. No reported score is better than its labels. Ask where the labels come from before you ask for the third digit.
+# 2. **Doubt is a hiding place.** If a stop sign is read as "45 miles an hour", everybody sees the mistake. If a borderline radiograph
+#    is read as pneumonia, two of three doctors may shrug. A wrong answer that nobody can prove wrong is the best an attacker can get.
+
+# %%
+claim("a perfect model is measured at less than AUC 1 against one noisy reader", half.high < 1, detail=f"AUC {half}")
+claim("it is measured even lower where fewer are sick", quarter < half, detail=f"{quarter:.3f} against {half:.3f}")
+claim("a vote of five readers brings it nearer to 1", voted > half, detail=f"{voted:.3f} against {half:.3f}")
+
+# %% [markdown]
+# ## 8 Images that look alike
+#
+# **The second reason: medical images are standardised.** The patient is placed, the camera is fixed, the exposure is set.
+#
+# ### Predict
+#
+# Take twelve photographs of all sorts of things, cut them square, and average them, pixel by pixel. Do the same with twelve
+# images of this clinic. What will the two means look like?
+#
+# ### Run
+
+# %% jupyter={"source_hidden": true}
+from skimage import data, util  # its wheel carries a few real photographs
+
+
+def square(photograph, size):
+    """The middle square of a photograph (H, W) or (H, W, 3) as an image (3, size, size) in [0, 1]."""
+    pixels = torch.as_tensor(util.img_as_float32(photograph))
+    pixels = pixels[None].expand(3, -1, -1) if pixels.ndim == 2 else pixels.permute(2, 0, 1)[:3]
+    side = min(pixels.shape[1:])
+    top, left = (pixels.shape[1] - side) // 2, (pixels.shape[2] - side) // 2
+    cut = pixels[:, top : top + side, left : left + side]
+    return torch.nn.functional.interpolate(cut[None], (size, size), mode="bilinear", antialias=True)[0]
+
+
+names = "astronaut brick camera cat coffee coins grass gravel hubble_deep_field moon rocket".split()
+originals = [getattr(data, name)() for name in names] + [data.stereo_motorcycle()[0]]
+photographs = torch.stack([square(photograph, x.shape[-1]) for photograph in originals])
+ours = x[:12].cpu()
+
+figure, axes = show.picture(11, 4.2, 2, 6)
+for name, row, pictures in (("photographs", axes[0], photographs), (f"{here.name} clinic", axes[1], ours)):
+    chosen = [*pictures[[0, 3, 4, 10, 11]], pictures.mean(0)]
+    for ax, picture in zip(row, chosen, strict=True):
+        ax.imshow(show.pixels(picture))
+        ax.set(xticks=[], yticks=[], frame_on=False)
+    row[0].set_ylabel(name, fontsize=13)
+    row[-1].set_title("mean of 12", fontsize=13)
+figure.alt = "Five photographs and the mean of twelve, a grey blur; below, five images of the clinic and the mean of twelve."
+figure
+
+
+# %%
+def known_beforehand(pictures):
+    """How much of a picture you could draw before you see it, from the mean of the others: 1 all of it, 0 nothing.
+
+    pictures: (N, 3, H, W) in [0, 1]. Compared with a plain grey of the same brightness.
+    """
+    grey = pictures.mean(1)
+    others = (grey.sum(0) - grey) / (len(grey) - 1)
+    plain = others.mean((1, 2), keepdim=True)
+    return (1 - ((grey - others) ** 2).mean() / ((grey - plain) ** 2).mean()).item()
+
+
+def mean_difference(pictures):
+    """How much two of the pictures differ at a pixel (root of the mean square), on average over all pairs."""
+    flat = pictures.mean(1).flatten(1)
+    return (torch.pdist(flat) / flat.shape[1] ** 0.5).mean().item()
+
+
+everything, draws = x.cpu(), 100
+groups = [everything[torch.randperm(len(everything), generator=generator)[:12]] for _ in range(draws)]
+known = torch.tensor([known_beforehand(group) for group in groups])
+differ = torch.tensor([mean_difference(group) for group in groups])
+
+print("                         12 photographs   12 images of this clinic (the middle 95 of 100 draws)")
+for words, measure, values in (("known beforehand", known_beforehand, known), ("difference of two", mean_difference, differ)):
+    low, high = values.quantile(torch.tensor([0.025, 0.975])).tolist()
+    print(f"{words:<24} {measure(photographs):>8.2f}         {values.mean():.2f} ({low:.2f} to {high:.2f})")
+
+# %% [markdown]
+# ### Explain
+#
+# Twelve photographs average to mud. From eleven of them you can say nothing about the twelfth: a plain grey would be the better
+# guess. Twelve images of a clinic average to *an image of that clinic*. You know much of the next patient's picture before they have
+# walked in.
+#
+# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In the clinic the
+# camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a patch always lands in
+# the same place, at the same size (lesson 07).
+
+# %%
+claim(
+    "more of a clinic's image is known beforehand than of a photograph, in 95 of 100 draws or more",
+    (known > known_beforehand(photographs)).float().mean() >= 0.95,
+)
+claim(
+    "on average, two images of this clinic differ less than two photographs",
+    differ.mean() < mean_difference(photographs),
+    detail=f"{differ.mean():.3f} against {mean_difference(photographs):.3f} of the pixel range",
+)
+
+# %% [markdown]
+# ## 9 A model that everybody has
+#
+# **The third reason: popular architectures.** Hardly anybody trains a medical network from nothing. One takes a well-known network,
+# already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last layer, and trains it a little more.
+# The study that we follow did so with a ResNet-50, and found an Inception network to behave nearly the same [8]. Our victim is
+# an EfficientNet-Lite0 made in the same way, and its starting point is in a package that anybody can install.
+#
+# ### Predict
+#
+# The victim was trained on this clinic's images, all its layers. Compare its convolution weights with the public ones from which
+# it started. The cosine between the two long lists of numbers is 1 if they point in the same direction, and 0 if they have nothing to do with
+# each other. Where between the two do you expect it? And for a network of the same architecture with random weights?
+#
+# ### Run
+
+# %%
+lite0 = models.efficientnet_lite.efficientnet_lite0
+
+
+def convolutions(model):
+    """All convolution weights of a model in one list of numbers."""
+    return torch.cat([weights.detach().cpu().flatten() for weights in model.parameters() if weights.ndim == 4])
+
+
+ours, public, random = (convolutions(model) for model in (victim, lite0(num_classes=2), lite0(num_classes=2, pretrained=False)))
+nearness = torch.cosine_similarity(ours, public, dim=0)
+control = torch.cosine_similarity(ours, random, dim=0)
+print(f"{len(ours):,} weights")
+print(f"cosine of the victim's and the public ones: {nearness:.3f}")
+print(f"cosine of the victim's and random ones:     {control:.3f}")
+
+# %% [markdown]
+# ### Explain
+#
+# After all its medical training, the victim is still nearly the public network. Whoever downloads that network holds most of
+# the victim in their hands, without having seen the hospital from inside. Lesson 05 turns this into an attack: train a
+# copy of your own, attack the copy, and carry the result over. A study of eye, chest and tissue images found that pre-training of this kind
+# can make such transfer dramatically easier [9].
+#
+# There is another side to it. An architecture that everybody knows can be inspected by everybody, and regulators may want just that. To hide
+# it is no defence that lasts.
+
+# %%
+claim("the victim's weights still point nearly where the public ones do", nearness > 0.8, detail=f"cosine {nearness:.3f}")
+claim("random weights of the same architecture do not", abs(control) < 0.1, detail=f"cosine {control:.3f}")
+
+# %% [markdown]
+# ## 10 Who would gain?
+#
+# **The fourth reason: many adversaries.** An attack needs somebody who wants it.
+#
+# ### Predict
+#
+# Follow one patient: from the appointment to the picture, through the network into the archive, to the model, the report, the
+# treatment, the bill; perhaps into a clinical trial. At each step write down one person or firm who would gain if the model were
+# *wrong*, and in which direction. Take two minutes. Then look.
+
+# %% jupyter={"source_hidden": true}
+steps = (
+    ("appointment", "practice paid\nfor each\ntreatment", "sick"),
+    ("picture", "patient who\nwants a drug,\nor cover", "both"),
+    ("network,\narchive", "intruder,\nblackmailer", "both"),
+    ("model", "rival of\nits maker", "both"),
+    ("report,\ntreatment", "seller of the\ntreatment", "sick"),
+    ("bill", "insurer who\npays for it", "healthy"),
+    ("clinical\ntrial", "sponsor whose\ndrug should\nwork", "healthy"),
+)
+figure, ax = show.picture(11.5, 3.6, alt="A patient's way in seven steps, at each somebody who would gain from a wrong answer, and in which direction.")
+colours = {"sick": show.RED, "healthy": show.BLUE, "both": show.PURPLE}
+arrows = {"sick": "▲ called sick", "healthy": "▼ called healthy", "both": "▲▼ either"}
+for place, (step, who, direction) in enumerate(steps):
+    ax.text(place, 1, step, ha="center", va="center", fontsize=12, bbox={"boxstyle": "round,pad=0.45", "facecolor": "#EEF3F6", "edgecolor": "0.5"})
+    ax.text(place, 0.42, who, ha="center", va="center", fontsize=11)
+    ax.text(place, -0.02, arrows[direction], ha="center", va="center", fontsize=11, color=colours[direction], fontweight="bold")
+    if place:
+        ax.annotate("", (place - 0.42, 1), (place - 0.58, 1), arrowprops={"arrowstyle": "->", "linewidth": 1.5})
+ax.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-0.2, 1.3), title="Who gains, and what they want the model to say")
+ax.set_axis_off()
+figure
+
+# %% [markdown]
+# ### Explain
+#
+# | step | who could gain | wants the answer to be | what they can touch |
+# |---|---|---|---|
+# | appointment, picture | a practice that is paid for each operation | sick | the image before anyone else has it; thousands of images |
+# | picture | a patient who hopes for a drug or a pension; or for cheap insurance | sick; or healthy | the skin, the eye, what lies beside it: a patch, not pixels |
+# | network and archive | an intruder; a blackmailer; somebody with one person in mind | either | files on their way. In a covert test, researchers intercepted scans in the active network of a hospital [10] |
+# | model | a rival of its maker, before a tender; an employee with a grudge | either | the model itself, its training images |
+# | report, treatment | whoever sells what the report leads to | sick | often only the report; sometimes the settings, such as the threshold |
+# | bill | an insurer who asks the model before paying | healthy | the image that was handed in, and a copy of the model |
+# | clinical trial | a sponsor whose drug is to look effective | healthy after treatment, sick before | all images of the trial, once |
+#
+# Note three things. The direction differs. The *access* differs, from "one pixel file" to "a sticker on the skin". And few of these
+# people look like a hacker. Most of them have a right to handle the image.
+#
+# (None of this says that such people do it. It says where the incentive is.)
+#
+# ### How much money is there?
+#
+# You will meet large figures in talks on this subject. Here are four of them, each followed back to where it came from. That was worth the trouble:
+#
+# | what is told | what the origin says |
+# |---|---|
+# | "The world spends more than $7 trillion a year on health" | an editorial of 2014 says so [11]. The World Health Organization's figure for 2021: **$9.8 trillion**, 10.3 % of the world's product [12] |
+# | "The United States lost $82bn to $272bn in 2011 to medical embezzlement" | that is the editorial's word [11]. Its source is an estimate of Berwick and Hackbarth (JAMA, 2012), whose category is **fraud and abuse**, not embezzlement (as quoted in [13]) |
+# | (the same) | an estimate of 2019 is far lower: **$58.5bn to $83.9bn** a year [14] |
+# | "A single cancer drug is worth $1.67bn four years after approval" | it is a **median over ten drugs**: total revenue $1,658.4m, a median of 4.0 years after approval (0.8 to 8.8), against $648.0m spent on development [15] |
+
+# %% jupyter={"source_hidden": true}
+estimates = (("estimate for 2011\n(published 2012)", 82, 272), ("estimate of 2019", 58.5, 83.9))
+figure, ax = show.picture(9, 2.5, alt="US fraud and abuse in health care: 82 to 272 billion dollars for 2011, 58.5 to 83.9 in an estimate of 2019.")
+for place, (_, low, high) in enumerate(estimates):
+    ax.barh([-place], [high - low], left=[low], height=0.5, color=(show.ORANGE, show.BLUE)[place], edgecolor="black")
+    ax.text(high + 4, -place, f"${low:g}bn to ${high:g}bn", va="center")
+ax.set(yticks=[0, -1], yticklabels=[name for name, *_ in estimates], xlim=(0, 340), xlabel="billion dollars a year")
+ax.set_title("Fraud and abuse in US health care: two estimates that hardly meet")
+figure
+
+# %% [markdown]
+# The sums are enormous either way, and so is the uncertainty. A motive is established; a figure with three digits is not.
+#
+# Why do drugs appear here? Because models are coming into use in clinical trials as well. Where a model decides whether a tumour has shrunk, a billion may
+# depend on a few hundred images.
+
+# %% [markdown]
+# ## 11 What was done elsewhere
+#
+# None of this began in medicine. Two attacks on real objects made everybody look up. You will build both in lesson 08.
+#
+# **Stop signs** [16]. With black and white stickers, a real stop sign was classified as another sign. You will hear "100 % in the
+# laboratory, and 84.8 % of the frames filmed from a moving car". Both figures are for *one* of the two classifiers that were tried (LISA-CNN). On
+# the other (GTSRB-CNN) the same style of stickers reached 80 % in the laboratory. Other designs reached 66.67 and 73.33 %.
+#
+# **Three-dimensional objects** [17]. A printed turtle is taken for a rifle, and a baseball for an espresso, by Google's
+# Inception-v3. The turtle succeeded in 82 of 100 photographs, the baseball in 59 of 100. So not "from every angle", as it is often told. Before the attack, all
+# photographs of the same objects were classified correctly.
+
+# %%
+printed = {"turtle, as a rifle": metrics.proportion(82, 100), "baseball, as an espresso": metrics.proportion(59, 100)}
+for name, success in printed.items():
+    print(f"{name:<26} {success}")
+
+# %% [markdown]
+# Now compare: the authors of [16] and [17] had to print, light, turn and photograph. Their attack had to survive all of it. In a clinic, the image *is* a
+# file. Nobody drives past.
+#
+# **And in medicine?** Finlayson and colleagues attacked three tasks [8]. Here is how they map to our clinics:
+#
+# | their task | our clinic |
+# |---|---|
+# | fundus photographs: absent or mild retinopathy, or moderate to severe | eye: not referable, or referable |
+# | chest radiographs: normal, or **pneumothorax** (air beside a collapsed lung) | chest: normal, or **pneumonia**. This differs, because public images of it exist |
+# | dermoscopy: nevus, or melanoma | skin: nevus, or melanoma |
+#
+# Their best-known figure shows six images, one of each class. Under each stands the probability of the disease, as the model saw it [18]:
+#
+# | | eye − | eye + | chest − | chest + | skin − | skin + |
+# |---|---|---|---|---|---|---|
+# | the image itself | 0.0 % | 100.0 % | 0.2 % | 99 % | 0.0 % | 100.0 % |
+# | **PGD**: a change too small to see | 100.0 % | 0.0 % | 100.0 % | 0.0 % | 100.0 % | 0.0 % |
+# | a natural patch, the control | 0.01 % | 99.9 % | 0.3 % | 96.7 % | 69.7 % | 54.2 % |
+# | **an adversarial patch**, in plain sight | 98.3 % | 35.0 % | 100.0 % | 0.1 % | 100.0 % | 0.0 % |
+#
+# Find the two cells that surprise you most. In the last two columns the *natural* patch, a mere piece of a photograph, does half the damage by
+# itself. Without that row you would have credited all of it to the attack. **Never believe an attack without its control.**
+#
+# The authors themselves warn against panic. Are adversarial attacks the biggest concern about machine learning in medicine? *"Nowhere
+# close!"* they answer [19]. Most machine learning in health care today works on insurance claims, they say. There, the incentive to bend the
+# input a little is as old as billing. That is one more reason to understand the matter before it is urgent.
+
+# %% [markdown]
+# ## 12 A threat model
+#
+# "Can this model be attacked?" has no answer. It is always yes, if the attacker may do everything. A claim about an attack or a defence only means
+# something together with a **threat model**. Five questions will do:
+#
+# | question | means | eye clinic: a practice that is paid for each laser treatment |
+# |---|---|---|
+# | **Goal** | which answer, for whom? | healthy eyes are to be called *referable*. A few hundred a year; which ones does not matter |
+# | **Knowledge** | what of the model is known? | the architecture and its public starting weights; not the trained weights |
+# | **Capability** | what may be changed, and by how much? | every pixel of the file, by at most `eps` = 2/255, so that nobody notices on the screen |
+# | **Access** | how is the model asked, and how often? | it answers with a label, one image at a time; some 50 a day without attracting attention |
+# | **Constraints** | what must hold besides? | the file is saved with 8 bits a pixel; a doctor may look at it; the share of referrals must not jump |
+#
+# Each of these lines decides which lessons matter: knowing all the weights makes it a *white-box* attack (03, 04); not knowing them, transfer (05); asking the
+# model, queries (06); a sticker instead of pixels, patches (07).
+#
+# Now yours. Pick another row of the big table above, and fill in the five lines. Nobody checks it. Keep it: in the last lesson
+# you will need one.
+
+# %%
+my_threat_model = {
+    "goal": "",
+    "knowledge": "",
+    "capability": "",
+    "access": "",
+    "constraints": "",
+}
+open_lines = [question for question, answer in my_threat_model.items() if not answer.strip()]
+print(f"Still open: {', '.join(open_lines)}." if open_lines else "Complete. Could somebody else tell from it whether an attack counts?")
+
+# %% [markdown]
+# > ### In the clinic
+# >
+# > When a product is offered to your hospital, you can now ask better questions than "how accurate is it?"
+# >
+# > - Sensitivity and specificity *at which threshold*, with which intervals, on how many sick patients?
+# > - How frequent was the disease in the trial, and how frequent is it with us?
+# > - Who made the labels, how many readers, and how well did they agree?
+# > - Which public network did it start from?
+# > - Between camera and report, who can touch the image? Would anyone notice?
+# >
+# > The last question is the cheapest to ask and the one that is asked least.
+
+# %% [markdown]
+# ## Quiz
+
+# %% jupyter={"source_hidden": true}
+quiz(
+    "A test finds 90 % of the sick and clears 90 % of the healthy. In your practice 1 % of the people are sick. Somebody is called sick. "
+    "How likely are they to be sick?",
+    ["about 90 %", "about 50 %", "about 8 %"],
+    answer="about 8 %",
+    why={
+        "about 90 %": "That is the sensitivity: of the sick, the share found. The question starts from those *called* sick.",
+        "about 50 %": "Count 1,000 people: 10 are sick, 9 of them are found. How many of the 990 healthy are called sick?",
+        "about 8 %": "Of 1,000 people 10 are sick and 9 of them are found. Of the 990 healthy, 99 are called sick. 9 of 108 are sick.",
+    },
+)
+
+# %% jupyter={"source_hidden": true}
+quiz(
+    "The threshold of a melanoma model is lowered. What follows?",
+    [
+        "fewer melanomas are missed, more harmless moles are cut out",
+        "more melanomas are missed, fewer harmless moles are cut out",
+        "fewer melanomas are missed, and the AUC rises",
+    ],
+    answer="fewer melanomas are missed, more harmless moles are cut out",
+    why={
+        "fewer melanomas are missed, more harmless moles are cut out": "More patients reach a lower threshold, of both kinds.",
+        "more melanomas are missed, fewer harmless moles are cut out": "That is what a higher threshold does: fewer patients reach it.",
+        "fewer melanomas are missed, and the AUC rises": "The first half is right. The AUC looks at the order of the scores; no "
+        "threshold changes it.",
+    },
+)
+
+# %% jupyter={"source_hidden": true}
+quiz(
+    "A paper reports that its model agrees with the labels on 86 % of the images; two radiologists agree with each other on 85 %. What "
+    "can you conclude?",
+    [
+        "the labels may not allow a much higher score, whatever the model",
+        "the model is better than radiologists",
+        "the model is wrong on 14 % of the patients",
+    ],
+    answer="the labels may not allow a much higher score, whatever the model",
+    why={
+        "the labels may not allow a much higher score, whatever the model": "If readers differ that often, labels are wrong that often "
+        "too, and each of those is counted against the model.",
+        "the model is better than radiologists": "It agrees with the labels about as well as two readers agree with each other. "
+        "Neither of these is the truth.",
+        "the model is wrong on 14 % of the patients": "It differs from the *label* on 14 %. Some of those labels are wrong.",
+    },
+)
+
+# %% jupyter={"source_hidden": true}
+quiz(
+    "Which statement about a defence can be tested?",
+    [
+        "against changes of at most 2/255 a pixel, by someone who knows all the weights, it keeps 80 % accuracy",
+        "it makes the model secure",
+        "no attack has succeeded so far",
+    ],
+    answer="against changes of at most 2/255 a pixel, by someone who knows all the weights, it keeps 80 % accuracy",
+    why={
+        "against changes of at most 2/255 a pixel, by someone who knows all the weights, it keeps 80 % accuracy": "Capability and "
+        "knowledge are stated, so you can try to break it within them.",
+        "it makes the model secure": "Against whom, allowed to do what? Without a threat model there is nothing to test.",
+        "no attack has succeeded so far": "Who has tried, how hard, and with what access? In lesson 11 you will see how such claims fell.",
+    },
+)
+
+# %% [markdown]
+# ## What you now know
+#
+# - **Sensitivity** is about the sick, **specificity** about the healthy. A threshold trades one for the other. What a positive
+#   answer means depends on how many are sick.
+# - The **AUC** is the chance that a sick patient scores above a healthy one.
+# - Labels are opinions. **Kappa** says how much better than chance readers agree, and a perfect model measured against noisy
+#   labels looks imperfect.
+# - Four reasons why medicine is exposed: *ambiguous truth, standardised images, popular architectures, many adversaries.* You have measured
+#   three of them on your own clinic.
+# - A wrong answer has a direction: treatment missed, or treatment not needed. So has every motive.
+# - Figures change on their way. Follow them to the origin.
+# - Five questions make a threat model: goal, knowledge, capability, access, constraints.
+#
+# **Next:** [02 Fine-tune the victim](02_fine_tune_the_victim.ipynb). You train the model that the rest of the course attacks.
+#
+# ## Sources
+#
+# 1. The agency's words of 11 April 2018, as quoted in *Review of Optometric Business*: reviewob.com/new-ai-device-to-detect-diabetic-eye-disease.
+# 2. American College of Physicians, *Diabetes Monthly*, 11 May 2018: diabetes.acponline.org/archives/2018/05/11/6.htm.
+# 3. M. D. Abramoff et al., npj Digital Medicine 1:39 (2018): pmc.ncbi.nlm.nih.gov/articles/PMC6550188.
+# 4. G. Litjens et al., *A survey on deep learning in medical image analysis*, Medical Image Analysis 42:60 (2017), arXiv 1702.05747.
+# 5. *Variability and accuracy in interpretation of consolidation on chest radiography for diagnosing pneumonia in children under 5
+#    years of age*, Pediatric Pulmonology 48:1195 (2013), doi 10.1002/ppul.22806.
+# 6. Diabetic Medicine 28:741 (2011), doi 10.1111/j.1464-5491.2011.03273.x.
+# 7. J. G. Elmore et al., *Pathologists' diagnosis of invasive melanoma and melanocytic proliferations*, BMJ 357:j2813 (2017), doi 10.1136/bmj.j2813.
+# 8. S. G. Finlayson, H. W. Chung, I. S. Kohane, A. L. Beam, *Adversarial attacks against medical deep learning systems*, arXiv
+#    1804.05296; on the two networks: the authors' code, github.com/sgfin/adversarial-medicine. See also Finlayson et al., Science 363:1287 (2019), doi 10.1126/science.aaw4399.
+# 9. Bortsova et al., Medical Image Analysis (2021), doi 10.1016/j.media.2021.102141, arXiv 2006.06356.
+# 10. Y. Mirsky et al., *CT-GAN*, USENIX Security 2019, arXiv 1901.03597.
+# 11. Jain, Nundy, Abbasi, BMJ 348:g4184 (2014).
+# 12. World Health Organization, *Global health expenditure report* (2023): p4h.world/en/documents/global-health-expenditure-report-2023.
+# 13. Berwick and Hackbarth, JAMA 307:1513 (2012), as quoted at myforum24.online/jama-spotlights-medical-waste-health.
+# 14. Shrank, Rogstad, Parekh, JAMA 322:1501 (2019): edhub.ama-assn.org/jn-learning/module/2752664.
+# 15. Prasad and Mailankody, JAMA Internal Medicine 177:1569 (2017): pmc.ncbi.nlm.nih.gov/articles/PMC5710275.
+# 16. Eykholt et al., *Robust physical-world attacks on deep learning models*, CVPR 2018, arXiv 1707.08945.
+# 17. Athalye, Engstrom, Ilyas, Kwok, *Synthesizing robust adversarial examples*, ICML 2018, arXiv 1707.07397.
+# 18. The figure of [8] as reproduced in the slides of J. Campbell, Cardiff, 27 June 2018: github.com/theref/Adversarial-Talk. This course grew out of that talk.
+# 19. The authors' questions and answers: sgfin.github.io/2019/03/21/FAQ-On-Adversarial-Science-Paper.
+#
+# Cohen's kappa: J. Cohen, *A coefficient of agreement for nominal scales* (1960).
