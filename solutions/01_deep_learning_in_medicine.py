@@ -174,19 +174,24 @@ def thousand_people(prevalence):
 
 for prevalence in (0.238, 0.05):
     found, missed, alarms, cleared = thousand_people(prevalence)
-    print(f"where {prevalence:.1%} are sick: {found + alarms} of 1,000 are sent on, {found} of them are sick: {found / (found + alarms):.0%}")
+    share = found / (found + alarms)
+    print(f"where {prevalence:.1%} are sick: {found + alarms} of 1,000 sent on, {found} of them ({share:.0%}) sick")
 
 # %% jupyter={"source_hidden": true}
 names = ("sick, found", "sick, missed", "healthy, false alarm", "healthy, cleared")
 looks = ((show.RED, "s"), (show.BLACK, "X"), (show.YELLOW, "s"), ("#CFE3EE", "s"))
-figure, axes = show.picture(11, 4.4, 1, 2, alt="1,000 people where 23.8 % are sick, and where 5 % are, each as a small square.")
+figure, axes = show.picture(
+    11, 4.4, 1, 2, alt="1,000 people where 23.8 % are sick, and where 5 % are, each as a small square."
+)
 for ax, prevalence in zip(axes, (0.238, 0.05), strict=True):
     counts, start = thousand_people(prevalence), 0
     for count, name, (colour, marker) in zip(counts, names, looks, strict=True):
         places = range(start, start + count)
         start += count
         across, down = [place // 20 for place in places], [place % 20 for place in places]
-        ax.scatter(across, down, s=22, marker=marker, color=colour, edgecolor="0.35", linewidth=0.4, label=f"{name}: {count}")
+        ax.scatter(
+            across, down, s=22, marker=marker, color=colour, edgecolor="0.35", linewidth=0.4, label=f"{name}: {count}"
+        )
     ax.set(title=f"1,000 people, {prevalence:.1%} of them sick", xticks=[], yticks=[])
     ax.invert_yaxis()
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=11)
@@ -203,7 +208,7 @@ figure
 
 # %%
 found, _, alarms, _ = thousand_people(0.05)
-claim("where 5 % are sick, most of those whom this device sends on are healthy", alarms > found, detail=f"{alarms} against {found} of 1,000")
+claim("where 5 % are sick, most of those sent on are healthy", alarms > found, detail=f"{alarms} against {found}")
 
 # %% [markdown]
 # ## 4 Moving the line
@@ -229,10 +234,11 @@ explore.threshold(scores, here.classes)
 probability = scores.probabilities  # of the disease, (n,)
 truth = scores.labels
 sick, healthy = int((truth == 1).sum()), int((truth == 0).sum())
-find_all = probability[truth == 1].min().item() - 1e-6  # low enough for the sick patient whom the model doubts most
-clear_all = probability[truth == 0].max().item() + 1e-6  # too high for every healthy one
+find_all = probability[truth == 1].min().item() - 1e-6  # even the least suspected sick patient reaches it
+clear_all = probability[truth == 0].max().item() + 1e-6  # not even the most suspected healthy one reaches it
 
-for name, threshold in (("find every sick one", find_all), ("the usual 0.5", 0.5), ("clear every healthy one", clear_all)):
+aims = {"find every sick one": find_all, "the usual 0.5": 0.5, "clear every healthy one": clear_all}
+for name, threshold in aims.items():
     sensitivity, specificity = operating_point(logits, y, threshold)
     print(f"{name}: threshold {threshold:.4f}")
     print(f"    sensitivity {metrics.proportion(round(sensitivity * sick), sick)}")
@@ -259,8 +265,8 @@ for name, threshold in (("find every sick one", find_all), ("the usual 0.5", 0.5
 # %%
 _, specificity_then = operating_point(logits, y, find_all)
 sensitivity_then, _ = operating_point(logits, y, clear_all)
-claim("finding every sick patient costs false alarms", specificity_then < 1, detail=f"specificity {specificity_then:.2f} then")
-claim("clearing every healthy patient costs missed cases", sensitivity_then < 1, detail=f"sensitivity {sensitivity_then:.2f} then")
+claim("finding every sick patient costs false alarms", specificity_then < 1)
+claim("clearing every healthy patient costs missed cases", sensitivity_then < 1)
 
 # %% [markdown]
 # ## 5 All thresholds at once
@@ -291,7 +297,9 @@ for column, rows in enumerate(zip(sick_rows, healthy_rows, strict=True)):
         ax.set(xticks=[], yticks=[], frame_on=False)
         ax.set_xlabel(f"{name}: {show.percent(value)}", fontsize=11)
     axes[0, column].set_title(f"pair {column + 1}: {sign}", color="black" if sign == "✓" else "#b04a00")
-figure.alt = f"{pairs} pairs of a sick and a healthy patient, with the model's probability of the disease; {in_order} in order."
+figure.alt = (
+    f"{pairs} pairs of a sick and a healthy patient, with the model's probability of the disease; {in_order} in order."
+)
 figure
 
 # %% [markdown]
@@ -304,7 +312,7 @@ figure
 
 # %%
 def auc(scores, y):
-    """The share of (sick, healthy) pairs in which the sick patient has the higher score; a tie counts half.
+    """The share of (sick, healthy) pairs in which the sick one scores higher; a tie counts half.
 
     Args:
         scores: float tensor (N,), higher means sicker; any numbers, not only probabilities.
@@ -340,7 +348,8 @@ show.roc({here.classes[1]: scores}, title=f"{here.name} clinic, {sick} sick and 
 margin = (logits[:, 1] - logits[:, 0]).double()  # how far the disease's logit is ahead
 claim("your AUC is the library's", abs(auc(probability, truth) - scores.auc) < 1e-4)
 claim("this model orders patients better than a coin", scores.auc.low > 0.5, detail=f"AUC {scores.auc}")
-claim("logits and probabilities have the same AUC", abs(auc(margin, y) - auc(torch.sigmoid(margin), y)) < 1e-6)
+same = abs(auc(margin, y) - auc(torch.sigmoid(margin), y)) < 1e-6
+claim("logits and probabilities have the same AUC", same)
 
 # %% [markdown]
 # ## 6 Whose truth?
@@ -411,14 +420,20 @@ else:
     me[:3] = 1 - me[:3]
 model_says = metrics.logits(victim, twelve).argmax(1).cpu()
 
-for pair, a, b in ((f"{name} and the labels", me, labels), ("the model and the labels", model_says, labels), (f"{name} and the model", me, model_says)):
+readings = {
+    f"{name} and the labels": (me, labels),
+    "the model and the labels": (model_says, labels),
+    f"{name} and the model": (me, model_says),
+}
+for pair, (a, b) in readings.items():
     observed = metrics.proportion((a == b).sum(), 12)
     chance = a.float().mean() * b.float().mean() + (1 - a.float().mean()) * (1 - b.float().mean())
     low, high = ((bound - chance) / (1 - chance) for bound in (observed.low, observed.high))
-    print(f"{pair}: agree on {observed:.0%}, kappa {kappa(a, b):.2f} (95 % interval {low:.2f} to {high:.2f}, n = 12)")
+    interval = f"95 % interval {low:.2f} to {high:.2f}, n = 12"
+    print(f"{pair}: agree on {observed:.0%}, kappa {kappa(a, b):.2f} ({interval})")
 
 # %%
-show.gallery(twelve, labels, here.classes, victim, columns=6)
+show.gallery(twelve, labels, ("healthy", "sick"), victim, columns=6)
 
 # %% [markdown]
 # ### Explain
@@ -441,12 +456,17 @@ by_chance = often * seldom + (1 - often) * (1 - seldom)
 from_rounded = (observed - by_chance) / (1 - by_chance)
 print(f"by chance {by_chance:.3f}, observed {observed:.3f}, kappa {from_rounded:.2f}")
 
-figure, ax = show.picture(9, 1.9, alt=f"A line from 0 to 1. Chance reaches {by_chance:.2f}, the readers {observed:.3f}; kappa is {from_rounded:.2f}.")
-ax.barh([0], [by_chance], color="0.8", label="chance")
-ax.barh([0], [observed - by_chance], left=[by_chance], color=show.BLUE, hatch="//", edgecolor="white", label="what the readers add")
-ax.barh([0], [1 - observed], left=[observed], color="white", edgecolor="0.5", label="missing to full agreement")
-ax.set(xlim=(0, 1), yticks=[], xlabel="share of images on which two readers agree", title=f"kappa = blue / (blue + white) = {from_rounded:.2f}")
-ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.55), ncols=3, frameon=False, fontsize=11)
+figure, ax = show.picture(9, 2.1)
+figure.alt = f"A bar: chance up to {by_chance:.2f}, added by the readers up to {observed:.3f}, missing up to 1."
+for left, right, colour, words in (
+    (0, by_chance, "0.85", "chance"),
+    (by_chance, observed, show.SKY, "added"),
+    (observed, 1, "white", "missing"),
+):
+    ax.barh([0], [right - left], left=[left], color=colour, edgecolor="0.3")
+    ax.text((left + right) / 2, 0, words, ha="center", va="center")
+ax.set(xlim=(0, 1), yticks=[], xlabel="share of the images on which two readers agree")
+ax.set_title(f"kappa = added / (added + missing) = {from_rounded:.2f}")
 figure
 
 # %%
@@ -472,13 +492,14 @@ patients = 600
 
 
 def measured_auc(share_sick, readers=1):
-    """The AUC of a perfect model against the majority of readers who err independently, with its 95 % interval."""
+    """The AUC of a perfect model against the majority of readers who err independently."""
     truth = (torch.arange(patients) < share_sick * patients).long()
     mistaken = torch.rand(patients, readers, generator=generator) < reader_error
     label = torch.where(mistaken.sum(1) > readers / 2, 1 - truth, truth)
     perfect = truth.float()  # its score: 1 for every sick patient, 0 for every healthy one
-    print(f"{share_sick:.0%} sick, {readers} reader(s): your AUC {auc(perfect, label):.3f}; library {metrics.auc(perfect, label)}")
-    return metrics.auc(perfect, label)
+    measured = metrics.auc(perfect, label)  # as yours, with an interval
+    print(f"{share_sick:.0%} sick, {readers} reader(s): yours {auc(perfect, label):.3f}; the library's {measured}")
+    return measured
 
 
 half, quarter = measured_auc(0.5), measured_auc(0.25)
@@ -489,25 +510,32 @@ voted = measured_auc(0.5, readers=5)
 # in 15 %? And what happens to the *good* model, whose true AUC is 0.90?
 
 # %%
-explore.agreement()
+agreement = explore.agreement()
+agreement
 
 # %% [markdown]
 # ### Explain
 #
 # The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With labels that
-# are wrong in 15 %, perfection measures 0.85. Where few are sick it is worse still: then most of those *labelled* sick are healthy
-# people whom the reader misjudged, or nearly so. A vote of several readers helps, as long as they err independently.
+# are wrong in 15 %, perfection measures 0.85. Where fewer are sick it is worse still: if a quarter are, about a third of those
+# *labelled* sick are healthy people whom the reader misjudged. A vote helps, as long as the readers err independently: it takes five
+# of them to measure the perfect model at 0.95 or more. And the good model, truly at 0.90, measures 0.78 against a single reader.
 #
 # Two things follow for this course.
 #
 # 1. No reported score is better than its labels. Ask where the labels come from before you ask for the third digit.
-# 2. **Doubt is a hiding place.** If a stop sign is read as "45 miles an hour", everybody sees the mistake. If a borderline radiograph
-#    is read as pneumonia, two of three doctors may shrug. A wrong answer that nobody can prove wrong is the best an attacker can get.
+# 2. **Doubt is a hiding place.** If a stop sign is taken for another sign, everybody sees the mistake. If a borderline radiograph is
+#    taken for pneumonia, who could say for certain that it is not? A wrong answer that nobody can prove wrong is the best that an
+#    attacker can get.
 
 # %%
-claim("a perfect model is measured at less than AUC 1 against one noisy reader", half.high < 1, detail=f"AUC {half}")
-claim("it is measured even lower where fewer are sick", quarter < half, detail=f"{quarter:.3f} against {half:.3f}")
-claim("a vote of five readers brings it nearer to 1", voted > half, detail=f"{voted:.3f} against {half:.3f}")
+claim("against one noisy reader, a perfect model measures less than AUC 1", half.high < 1, detail=f"AUC {half}")
+claim("it measures even less where fewer are sick", quarter < half, detail=f"AUC {quarter}")
+claim("a vote of five readers brings it nearer to 1", voted > half, detail=f"AUC {voted}")
+
+one, three, five = (agreement.facts(error=0.15, readers=voters, share=0.5) for voters in (1, 3, 5))
+claim("five readers bring the perfect model to 0.95, three do not", three["perfect"].auc < 0.95 <= five["perfect"].auc)
+claim("a model of AUC 0.90 measures 0.78 against one reader", abs(one["good"].auc - 0.78) < 0.005)
 
 # %% [markdown]
 # ## 8 Images that look alike
@@ -548,15 +576,17 @@ for name, row, pictures in (("photographs", axes[0], photographs), (f"{here.name
         ax.set(xticks=[], yticks=[], frame_on=False)
     row[0].set_ylabel(name, fontsize=13)
     row[-1].set_title("mean of 12", fontsize=13)
-figure.alt = "Five photographs and the mean of twelve, a grey blur; below, five images of the clinic and the mean of twelve."
+figure.alt = (
+    "Five photographs and the mean of twelve, a grey blur; below, five images of the clinic and the mean of twelve."
+)
 figure
 
 
 # %%
 def known_beforehand(pictures):
-    """How much of a picture you could draw before you see it, from the mean of the others: 1 all of it, 0 nothing.
+    """How much of a picture you could draw before you see it: 1 all of it, 0 no more than a plain grey.
 
-    pictures: (N, 3, H, W) in [0, 1]. Compared with a plain grey of the same brightness.
+    You draw the mean of the other pictures. pictures: (N, 3, H, W) in [0, 1], N > 2.
     """
     grey = pictures.mean(1)
     others = (grey.sum(0) - grey) / (len(grey) - 1)
@@ -565,7 +595,7 @@ def known_beforehand(pictures):
 
 
 def mean_difference(pictures):
-    """How much two of the pictures differ at a pixel (root of the mean square), on average over all pairs."""
+    """How much two pictures differ at a pixel (root of the mean square), on average over all pairs."""
     flat = pictures.mean(1).flatten(1)
     return (torch.pdist(flat) / flat.shape[1] ** 0.5).mean().item()
 
@@ -575,10 +605,11 @@ groups = [everything[torch.randperm(len(everything), generator=generator)[:12]] 
 known = torch.tensor([known_beforehand(group) for group in groups])
 differ = torch.tensor([mean_difference(group) for group in groups])
 
-print("                         12 photographs   12 images of this clinic (the middle 95 of 100 draws)")
-for words, measure, values in (("known beforehand", known_beforehand, known), ("difference of two", mean_difference, differ)):
+print("                    12 photographs   12 images of this clinic (the middle 95 of 100 draws)")
+table = {"known beforehand": (known_beforehand, known), "difference of two": (mean_difference, differ)}
+for words, (measure, values) in table.items():
     low, high = values.quantile(torch.tensor([0.025, 0.975])).tolist()
-    print(f"{words:<24} {measure(photographs):>8.2f}         {values.mean():.2f} ({low:.2f} to {high:.2f})")
+    print(f"{words:<18}  {measure(photographs):>8.2f}         {values.mean():.2f} ({low:.2f} to {high:.2f})")
 
 # %% [markdown]
 # ### Explain
@@ -624,13 +655,13 @@ lite0 = models.efficientnet_lite.efficientnet_lite0
 
 def convolutions(model):
     """All convolution weights of a model in one list of numbers."""
-    return torch.cat([weights.detach().cpu().flatten() for weights in model.parameters() if weights.ndim == 4])
+    return torch.cat([w.detach().cpu().flatten() for w in model.parameters() if w.ndim == 4])
 
 
-ours, public, random = (convolutions(model) for model in (victim, lite0(num_classes=2), lite0(num_classes=2, pretrained=False)))
-nearness = torch.cosine_similarity(ours, public, dim=0)
-control = torch.cosine_similarity(ours, random, dim=0)
-print(f"{len(ours):,} weights")
+trained = convolutions(victim)
+nearness = torch.cosine_similarity(trained, convolutions(lite0()), dim=0)  # the public network
+control = torch.cosine_similarity(trained, convolutions(lite0(pretrained=False)), dim=0)
+print(f"{len(trained):,} weights")
 print(f"cosine of the victim's and the public ones: {nearness:.3f}")
 print(f"cosine of the victim's and random ones:     {control:.3f}")
 
@@ -646,8 +677,8 @@ print(f"cosine of the victim's and random ones:     {control:.3f}")
 # it is no defence that lasts.
 
 # %%
-claim("the victim's weights still point nearly where the public ones do", nearness > 0.8, detail=f"cosine {nearness:.3f}")
-claim("random weights of the same architecture do not", abs(control) < 0.1, detail=f"cosine {control:.3f}")
+claim("the victim's weights still point nearly where the public ones do", nearness > 0.8)
+claim("random weights of the same architecture do not", abs(control) < 0.1)
 
 # %% [markdown]
 # ## 10 Who would gain?
@@ -670,13 +701,34 @@ steps = (
     ("bill", "insurer who\npays for it", "healthy"),
     ("clinical\ntrial", "sponsor whose\ndrug should\nwork", "healthy"),
 )
-figure, ax = show.picture(11.5, 3.6, alt="A patient's way in seven steps, at each somebody who would gain from a wrong answer, and in which direction.")
-colours = {"sick": show.RED, "healthy": show.BLUE, "both": show.PURPLE}
+figure, ax = show.picture(
+    11.5,
+    3.6,
+    alt="A patient's way in seven steps, at each somebody who would gain from a wrong answer, and in which direction.",
+)
+colours = {"sick": show.RED, "healthy": show.BLUE, "both": show.BLACK}
 arrows = {"sick": "▲ called sick", "healthy": "▼ called healthy", "both": "▲▼ either"}
 for place, (step, who, direction) in enumerate(steps):
-    ax.text(place, 1, step, ha="center", va="center", fontsize=12, bbox={"boxstyle": "round,pad=0.45", "facecolor": "#EEF3F6", "edgecolor": "0.5"})
+    ax.text(
+        place,
+        1,
+        step,
+        ha="center",
+        va="center",
+        fontsize=12,
+        bbox={"boxstyle": "round,pad=0.45", "facecolor": "#EEF3F6", "edgecolor": "0.5"},
+    )
     ax.text(place, 0.42, who, ha="center", va="center", fontsize=11)
-    ax.text(place, -0.02, arrows[direction], ha="center", va="center", fontsize=11, color=colours[direction], fontweight="bold")
+    ax.text(
+        place,
+        -0.02,
+        arrows[direction],
+        ha="center",
+        va="center",
+        fontsize=11,
+        color=colours[direction],
+        fontweight="bold",
+    )
     if place:
         ax.annotate("", (place - 0.42, 1), (place - 0.58, 1), arrowprops={"arrowstyle": "->", "linewidth": 1.5})
 ax.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-0.2, 1.3), title="Who gains, and what they want the model to say")
@@ -707,17 +759,21 @@ figure
 #
 # | what is told | what the origin says |
 # |---|---|
-# | "The world spends more than $7 trillion a year on health" | an editorial of 2014 says so [11]. The World Health Organization's figure for 2021: **$9.8 trillion**, 10.3 % of the world's product [12] |
-# | "The United States lost $82bn to $272bn in 2011 to medical embezzlement" | that is the editorial's word [11]. Its source is an estimate of Berwick and Hackbarth (JAMA, 2012), whose category is **fraud and abuse**, not embezzlement (as quoted in [13]) |
-# | (the same) | an estimate of 2019 is far lower: **$58.5bn to $83.9bn** a year [14] |
-# | "A single cancer drug is worth $1.67bn four years after approval" | it is a **median over ten drugs**: total revenue $1,658.4m, a median of 4.0 years after approval (0.8 to 8.8), against $648.0m spent on development [15] |
+# | The world spends more than 7 trillion dollars a year on health | an editorial of 2014 says so [11]. The World Health Organization's figure for 2021 is **9.8 trillion**, 10.3 % of the world's product [12] |
+# | In 2011 the United States lost between 82 and 272 billion dollars to medical embezzlement | "embezzlement" is the editorial's word [11]. Its source is an estimate of Berwick and Hackbarth (JAMA, 2012), whose category is **fraud and abuse** (as quoted in [13]) |
+# | (the same) | an estimate of 2019 is far lower: **58.5 to 83.9 billion** a year [14] |
+# | A single cancer drug is worth 1.67 billion dollars four years after approval | it is a **median over ten drugs**: a total revenue of 1,658.4 million dollars, a median of 4.0 years after approval (0.8 to 8.8), against 648.0 million spent on development [15] |
 
 # %% jupyter={"source_hidden": true}
 estimates = (("estimate for 2011\n(published 2012)", 82, 272), ("estimate of 2019", 58.5, 83.9))
-figure, ax = show.picture(9, 2.5, alt="US fraud and abuse in health care: 82 to 272 billion dollars for 2011, 58.5 to 83.9 in an estimate of 2019.")
+figure, ax = show.picture(
+    9,
+    2.5,
+    alt="US fraud and abuse in health care: 82 to 272 billion dollars for 2011, 58.5 to 83.9 in an estimate of 2019.",
+)
 for place, (_, low, high) in enumerate(estimates):
-    ax.barh([-place], [high - low], left=[low], height=0.5, color=(show.ORANGE, show.BLUE)[place], edgecolor="black")
-    ax.text(high + 4, -place, f"${low:g}bn to ${high:g}bn", va="center")
+    ax.barh([-place], [high - low], left=[low], height=0.55, color=(show.ORANGE, show.SKY)[place], edgecolor="black")
+    ax.text(high + 4, -place, f"{low:g} to {high:g}", va="center")
 ax.set(yticks=[0, -1], yticklabels=[name for name, *_ in estimates], xlim=(0, 340), xlabel="billion dollars a year")
 ax.set_title("Fraud and abuse in US health care: two estimates that hardly meet")
 figure
@@ -742,9 +798,8 @@ figure
 # photographs of the same objects were classified correctly.
 
 # %%
-printed = {"turtle, as a rifle": metrics.proportion(82, 100), "baseball, as an espresso": metrics.proportion(59, 100)}
-for name, success in printed.items():
-    print(f"{name:<26} {success}")
+for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espresso": 59}.items():
+    print(f"{name:<26} {metrics.proportion(photographs_fooled, 100)}")
 
 # %% [markdown]
 # Now compare: the authors of [16] and [17] had to print, light, turn and photograph. Their attack had to survive all of it. In a clinic, the image *is* a
@@ -802,8 +857,11 @@ my_threat_model = {
     "access": "",
     "constraints": "",
 }
-open_lines = [question for question, answer in my_threat_model.items() if not answer.strip()]
-print(f"Still open: {', '.join(open_lines)}." if open_lines else "Complete. Could somebody else tell from it whether an attack counts?")
+still_open = [question for question, answer in my_threat_model.items() if not answer.strip()]
+if still_open:
+    print("still open:", ", ".join(still_open))
+else:
+    print("Complete. Could somebody else tell from it whether an attack counts?")
 
 # %% [markdown]
 # > ### In the clinic
