@@ -5,7 +5,7 @@ from html import escape
 import ipywidgets
 from IPython.display import Image as Picture
 
-from medattack_edu.explore.canvas import WIDTH, png
+from medattack_edu.explore.canvas import png
 
 CONTROL_WIDTH = "345px"  # three controls in a row
 ERROR_STYLE = (
@@ -34,12 +34,8 @@ class Explorer(ipywidgets.VBox):
         self.error = None
         self._static = self._drawn({name: middle(control) for name, control in self.controls.items()})
         self.picture = ipywidgets.Image(format="png")
-        self.picture.layout = {
-            "width": f"{WIDTH}px",
-            "max_width": "100%",
-            "height": "auto",
-            "border": "1px solid #999999",
-        }
+        # Its own size, so that pixels stay sharp, but never wider than the cell.
+        self.picture.layout = {"max_width": "100%", "align_self": "flex-start", "border": "1px solid #999999"}
         self._message = ipywidgets.HTML(layout={"display": "none"})
         self.words = ipywidgets.HTML(layout={"height": "0px", "margin": "0"})
         for control in self.controls.values():

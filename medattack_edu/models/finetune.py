@@ -84,7 +84,7 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
         lr: the highest learning rate of the cycle.
         augment: a function from image (3, H, W) to image, or None for horizontal flips only.
         seed: of order, augmentation and dropout; the global generators are left as they were.
-        parameters: those to train (an iterable); default: all.
+        parameters: those to train (an iterable); default: all. The rest, batch norms included, stays as it is.
         title: what the progress bar says.
 
     Returns:
@@ -95,6 +95,10 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
     device = runtime.device()
     model.to(device, memory_format=torch.channels_last)  # a step takes 0.6 of the time on a CPU
     chosen = list(model.parameters() if parameters is None else parameters)
+    wanted_gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.requires_grad_(False)
+    for parameter in chosen:
+        parameter.requires_grad_(True)
     steps = max(1, epochs * (len(train) // BATCH))
     optimiser = torch.optim.AdamW(chosen, lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps + 1)
@@ -105,7 +109,7 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
         torch.manual_seed(seed)
         try:
             for _ in range(epochs):
-                model.train()
+                _train_mode(model)
                 seen = []
                 for rows in torch.randperm(len(train)).split(BATCH)[: max(1, len(train) // BATCH)]:
                     x = _batch(train.images[rows], augment).to(device, memory_format=torch.channels_last)
@@ -125,10 +129,22 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
             history.interrupted = True
             kept = "the weights of the best epoch" if best else "the weights as they stand"
             bar.write(f"{title} stopped after {len(history.loss)} of {steps} steps; the model keeps {kept}.")
+        finally:
+            for parameter, wanted in wanted_gradients:
+                parameter.requires_grad_(wanted)
     if best is not None:
         model.load_state_dict(best)
     model.eval()
     return history
+
+
+def _train_mode(model):
+    """Training mode, except where nothing is trained: a batch norm there keeps its statistics."""
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
 
 
 def _batch(images, augment):

@@ -12,9 +12,12 @@ from medattack_edu import runtime
 from medattack_edu.models import efficientnet_lite
 from medattack_edu.models.finetune import augmentation, finetune
 
-EPOCHS = 3
 LEARNING_RATE = 1e-3
-AUGMENTATION = 0.25  # strength; three epochs are too few to profit from the paper's full ranges
+AUGMENTATION = 0.5  # strength: a few epochs are too few to profit from the paper's full ranges
+IMAGES_SEEN = 4000  # in training, however many there are: under a minute on 2 cores
+# The first blocks see edges and textures, which medical images share with photographs. Left as ImageNet made them they save
+# a third of the time, and the victims of small sets came out better (real fundus: AUC 0.81 instead of 0.78 on 171 images).
+UNTRAINED_BLOCKS = 3
 RECIPE_FILES = ("efficientnet_lite.py", "finetune.py", "victims.py")
 
 
@@ -43,18 +46,20 @@ def new_model(backbone, num_classes=2, pretrained=True, seed=0):
         return torchvision_model(backbone, num_classes, pretrained)
 
 
-def trained(images, *, name, fingerprint, backbone="efficientnet_lite0", pretrained=True, epochs=EPOCHS, seed=0):
+def trained(images, *, name, fingerprint, backbone="efficientnet_lite0", pretrained=True, epochs=None, seed=0):
     """A classifier trained on `images`, from the cache if it was trained before.
 
     Args:
         images: an ImageSet to train on.
         name: what it is called, e.g. "chest victim"; part of the file's name.
         fingerprint: changes whenever the images do.
-        backbone, pretrained, epochs, seed: what else decides the result.
+        backbone, pretrained, seed: what else decides the result.
+        epochs: passes over the images; default: as many as make about `IMAGES_SEEN`.
 
     Returns:
         A model in eval mode, without parameter gradients, on the device: pixels in [0, 1] to two logits.
     """
+    epochs = epochs or max(1, round(IMAGES_SEEN / len(images)))
     recipe = {
         "images": fingerprint,
         "backbone": backbone,
@@ -68,12 +73,27 @@ def trained(images, *, name, fingerprint, backbone="efficientnet_lite0", pretrai
     if not _read(model, path):
         title = f"training the {name} (once; about a minute on 2 cores)"
         history = finetune(
-            model, images, epochs=epochs, lr=LEARNING_RATE, augment=augmentation(AUGMENTATION), seed=seed, title=title
+            model,
+            images,
+            epochs=epochs,
+            lr=LEARNING_RATE,
+            augment=augmentation(AUGMENTATION),
+            seed=seed,
+            parameters=upper_layers(model) if pretrained else None,
+            title=title,
         )
         if not history.interrupted:  # half a victim is good enough to look at, not to keep
             _write(model.cpu(), path, recipe)
-    model.eval().to(runtime.device())
+    model.eval().to(runtime.device(), memory_format=torch.channels_last)
     return model.requires_grad_(False)
+
+
+def upper_layers(model):
+    """The parameters that a pre-trained model's training changes: all but the first blocks of an EfficientNet-Lite."""
+    if not isinstance(model, efficientnet_lite.EfficientNetLite):
+        return list(model.parameters())
+    parts = (*model.blocks[UNTRAINED_BLOCKS:], model.head, model.classifier)
+    return [parameter for part in parts for parameter in part.parameters()]
 
 
 def cached_names():
