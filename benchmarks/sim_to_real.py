@@ -1,4 +1,4 @@
-"""What is learnt from phantoms, held against real images: train on phantoms alone, score on the real test folder.
+"""What is learnt from phantoms, held against real images: train as a victim does, on phantoms alone, and score on real ones.
 
     python benchmarks/sim_to_real.py --data PATH [fundus chest derm] [--phantoms 1200] [--epochs 4] [--seeds 3]
 
@@ -16,7 +16,8 @@ from medattack_edu.clinics import folder, phantoms
 from medattack_edu.clinics.images import ImageSet
 from medattack_edu.clinics.tasks import CLASSES
 from medattack_edu.models.efficientnet_lite import efficientnet_lite0
-from medattack_edu.models.finetune import finetune
+from medattack_edu.models.finetune import augmentation, finetune
+from medattack_edu.models.victims import AUGMENTATION, upper_layers
 
 HELD_OUT = 400  # phantoms to score on
 
@@ -42,7 +43,15 @@ def measure(name, real, *, n, epochs, seeds, size):
         held_out = phantom_set(name, HELD_OUT, 2000 + seed, size)
         torch.manual_seed(seed)
         model = efficientnet_lite0(2)
-        finetune(model, train, epochs=epochs, seed=seed, title=f"{name}, seed {seed}")
+        finetune(
+            model,
+            train,
+            epochs=epochs,
+            seed=seed,
+            augment=augmentation(AUGMENTATION),
+            parameters=upper_layers(model),
+            title=f"{name}, seed {seed}",
+        )
         on_phantoms.append(auc(model, held_out))
         on_real.append(auc(model, real))
         print(f"{name} seed {seed}: phantoms {on_phantoms[-1]}; real {on_real[-1]}", flush=True)

@@ -278,8 +278,8 @@ claim("clearing every healthy patient costs missed cases", sensitivity_then < 1)
 #
 # ### Predict
 #
-# Six such pairs are below. In how many of the six does the sick one score higher? Look at the pictures first, cover the numbers, and
-# decide for yourself in each pair who is the sick one.
+# Six such pairs come next, the sick patient above, the healthy one below. In how many of the six will the model have them in the right
+# order? And in how many would *you* have said who of the two is sick, from the pictures alone?
 #
 # ### Run
 
@@ -643,9 +643,11 @@ claim(
 #
 # ### Predict
 #
-# The victim was trained on this clinic's images, all its layers. Compare its convolution weights with the public ones from which
-# it started. The cosine between the two long lists of numbers is 1 if they point in the same direction, and 0 if they have nothing to do with
-# each other. Where between the two do you expect it? And for a network of the same architecture with random weights?
+# The victim's first layers were left as they were: edges and textures are the same in a radiograph as in a photograph. All the
+# others were trained on this clinic's images. Compare its convolution weights with the public ones from which they started. The
+# *cosine* between two long lists of numbers is 1 if they point the same way, and 0 if they have nothing to do with each other.
+#
+# Where between 0 and 1 do you expect it? And for a network of the same architecture with random weights?
 #
 # ### Run
 
@@ -654,22 +656,33 @@ lite0 = models.efficientnet_lite.efficientnet_lite0
 
 
 def convolutions(model):
-    """All convolution weights of a model in one list of numbers."""
-    return torch.cat([w.detach().cpu().flatten() for w in model.parameters() if w.ndim == 4])
+    """The weights of each convolution of a model, a list of numbers each."""
+    return [w.detach().cpu().flatten() for w in model.parameters() if w.ndim == 4]
 
 
-trained = convolutions(victim)
-nearness = torch.cosine_similarity(trained, convolutions(lite0()), dim=0)  # the public network
-control = torch.cosine_similarity(trained, convolutions(lite0(pretrained=False)), dim=0)
-print(f"{len(trained):,} weights")
+def cosine(ours, theirs):
+    return torch.cosine_similarity(ours, theirs, dim=0).item()
+
+
+ours, public, random = (convolutions(model) for model in (victim, lite0(), lite0(pretrained=False)))
+nearness, control = cosine(torch.cat(ours), torch.cat(public)), cosine(torch.cat(ours), torch.cat(random))
+print(f"{sum(map(len, ours)):,} weights in {len(ours)} layers")
 print(f"cosine of the victim's and the public ones: {nearness:.3f}")
 print(f"cosine of the victim's and random ones:     {control:.3f}")
+
+lines = {
+    f"public network: {nearness:.2f} over all": (range(1, len(ours) + 1), list(map(cosine, ours, public))),
+    f"random weights: {control:.2f} over all": (range(1, len(ours) + 1), list(map(cosine, ours, random))),
+}
+show.curves(
+    lines, xlabel="layer, from the image to the answer", ylabel="cosine", title="How near are the victim's weights?"
+)
 
 # %% [markdown]
 # ### Explain
 #
-# After all its medical training, the victim is still nearly the public network. Whoever downloads that network holds most of
-# the victim in their hands, without having seen the hospital from inside. Lesson 05 turns this into an attack: train a
+# After its medical training, the victim is still nearly the public network; its trained layers have not gone far either. Whoever
+# downloads that network holds most of the victim in their hands, without having seen the hospital from inside. Lesson 05 turns this into an attack: train a
 # copy of your own, attack the copy, and carry the result over. A study of eye, chest and tissue images found that pre-training of this kind
 # can make such transfer dramatically easier [9].
 #

@@ -57,9 +57,10 @@ def execute(notebook, folder, *, images, strict, data=None):
 def with_parameters(notebook, folder, **values):
     """A copy of `notebook` in `folder` whose parameters have these values."""
     import nbformat
+    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    page = nbformat.read(notebook, as_version=4)
+    page = load_notebook_node(str(notebook))
     if not any("parameters" in cell.metadata.get("tags", []) for cell in page.cells):
         raise ValueError(f"{notebook.name} has no cell tagged parameters, so papermill would set nothing.")
     copy = folder / notebook.name

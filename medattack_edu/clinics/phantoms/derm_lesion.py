@@ -64,7 +64,7 @@ def limited(density):
 
 def plain_pigment(rng, shape, scale, malignancy):
     """How much pigment lies where, before any sign of malignancy: (size, size), 0 outside the lesion."""
-    amount = log_normal(rng, 2.7 - 0.6 * malignancy, 0.65, 0.5, 8.0)
+    amount = log_normal(rng, 2.6 - 0.3 * malignancy, 0.65, 0.5, 8.0)
     tissue = architecture(rng, shape, scale, malignancy) * shading(rng, shape, malignancy)
     pigment = np.float32(amount) * tissue * patchiness(rng, shape, malignancy) * shape.inside
     return blur(pigment, log_normal(rng, 0.0035, 0.3, high=0.008))  # the epidermis scatters: no cut-out edges

@@ -50,7 +50,7 @@ def pattern(rng, size, scale, malignancy):
     kind = rng.choice(KINDS, p=[0.50 - 0.15 * malignancy, 0.22 - 0.1 * malignancy, 0.28 + 0.25 * malignancy])
     unrest = log_normal(rng, 0.004 + 0.014 * malignancy, 0.3)
     spacing = scale * log_normal(rng, 0.032, 0.15 + 0.1 * malignancy, 0.024, 0.06)
-    contrast = log_normal(rng, 0.75 - 0.25 * malignancy, 0.4, 0.15, 1.3)
+    contrast = log_normal(rng, 0.8 - 0.4 * malignancy, 0.4, 0.15, 1.3)
     if kind == "homogeneous":
         return np.ones((size, size), np.float32)
     fading = np.float32(0.9 - 0.3 * malignancy) + np.float32(0.25 + 0.5 * malignancy) * patches(rng, size)

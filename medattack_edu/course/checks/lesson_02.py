@@ -95,7 +95,7 @@ def _normalise_slips(x):
         (x - mean, "The mean is gone; the spread is as it was."),
         (x / std, "The spread is right; the mean was not taken away."),
         ((x - MEAN.mean()) / STD.mean(), "You gave all three colours the same mean and spread. Each has its own."),
-        (expected_clamped(x), "You cut it to 0 and 1. Normalised values run below 0 and above 1, and should."),
+        (((x - mean) / std).clamp(0, 1), "You cut it to 0 and 1. Normalised values run below 0 and above 1, and should."),
         (
             (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True),
             own + "knows those, and an image must not depend on its neighbours.",
@@ -110,11 +110,6 @@ def _normalise_slips(x):
             ((x - MEAN[:, None]) / STD[:, None], "That comes out when the three means run down the *rows* of the image.")
         )
     return slips
-
-
-def expected_clamped(x):
-    """Right, and then cut to the range of pixels."""
-    return reference_normalise(x, MEAN, STD).clamp(0, 1)
 
 
 # ---- the linear probe ---------------------------------------------------------------------------------------------
@@ -231,12 +226,11 @@ def _look_at_what_is_trained(model, chosen, old_head):
 
 
 def _refuse_a_changed_body(model, before):
-    for name, value in model.state_dict().items():
-        trained_elsewhere = not name.startswith("classifier.") and "num_batches" not in name and "running" not in name
-        if trained_elsewhere and not torch.equal(value, before[name]):
+    for name, value in model.named_parameters():
+        if not name.startswith("classifier.") and not torch.equal(value, before[name]):
             raise Mistake(
-                f"The numbers in `{name}` have changed. The body holds what was learnt from a million photographs: freeze it, don't "
-                "start it anew."
+                f"The numbers in `{name}` have changed. The body holds what was learnt in its earlier life: freeze it, don't start it "
+                "anew."
             )
 
 
