@@ -1,6 +1,5 @@
 """The explorers in a real JupyterLab, moved by a real mouse and a real keyboard."""
 
-import hashlib
 import time
 
 import nbformat
@@ -12,6 +11,7 @@ MOVES = 16  # timed ones; every slider has more stops than half of them
 ROUNDS = 3  # of as many moves: a widget that is slow is slow in all of them, a machine that is busy isn't
 TO_THE_SCREEN = 250  # milliseconds from a key to the changed picture, 95th percentile
 RUN_SECONDS = 240
+KERNEL_RESTS = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 
 SETUP = """\
 import torch
@@ -58,13 +58,11 @@ def notebook(lab, browser):
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{address}/lab/tree/widgets.ipynb?reset")
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-                           timeout=RUN_SECONDS * 1000)  # fmt: skip
+    page.wait_for_function(KERNEL_RESTS, timeout=RUN_SECONDS * 1000)
     page.set_default_timeout(30_000)
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'",
-                           timeout=RUN_SECONDS * 1000)  # fmt: skip
+    page.wait_for_function(KERNEL_RESTS, timeout=RUN_SECONDS * 1000)
     yield page, complaints
     page.context.close()
 
@@ -78,18 +76,22 @@ def cell(page, name):
 
 
 def picture(shown):
-    """What is on the screen, as a digest of the bytes that the image was given."""
-    read = """async image => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"""
-    return hashlib.sha256(bytes(shown.locator("img.widget-image").evaluate(read))).hexdigest()
+    """What is on the screen: a digest of the bytes that the image was given."""
+    read = """async image => {
+        const bytes = await (await fetch(image.src)).arrayBuffer();
+        return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))).join();
+    }"""
+    return shown.locator("img.widget-image").evaluate(read)
 
 
-def settled(shown):
-    """The picture once nothing is on its way any more: the same for half a second."""
-    last, since = picture(shown), time.monotonic()
-    while time.monotonic() - since < 0.5:
-        time.sleep(0.05)
+def settled(page, shown):
+    """The picture once nothing is on its way any more: the kernel rests, and half a second brings nothing new."""
+    last, since = None, time.monotonic()
+    while last is None or time.monotonic() - since < 0.5:
+        page.wait_for_function(KERNEL_RESTS)
         if (now := picture(shown)) != last:
             last, since = now, time.monotonic()
+        page.wait_for_timeout(100)
     return last
 
 
@@ -129,11 +131,11 @@ def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, 
         readout = slider.locator(".widget-readout")
         drag(page, slider, 0.5)
         for end in (0.0, 1.0):
-            before, said = settled(shown), readout.inner_text()
+            before, said = settled(page, shown), readout.inner_text()
             drag(page, slider, end)
             changed(shown, before)
             assert readout.inner_text() != said
-        before = settled(shown)
+        before = settled(page, shown)
         slider.locator(".noUi-handle").focus()
         page.keyboard.press("ArrowLeft")
         changed(shown, before)
@@ -144,7 +146,7 @@ def test_every_chooser_changes_the_picture(notebook, name, number):
     page, _ = notebook
     shown = cell(page, name)
     drag(page, shown.locator(".widget-slider").first, 0.5)
-    before = settled(shown)
+    before = settled(page, shown)
     chooser = shown.locator(".widget-dropdown select").nth(number)
     values = chooser.locator("option").all_inner_texts()
     chooser.select_option(
@@ -160,7 +162,7 @@ def test_a_move_reaches_the_screen_in_time(notebook, name):
     shown = cell(page, name)
     handle = shown.locator(".noUi-handle").first
     drag(page, shown.locator(".widget-slider").first, 0.0)
-    settled(shown)
+    settled(page, shown)
     handle.focus()
     watch = """image => { window.moved = new Promise(done => {
         let start;

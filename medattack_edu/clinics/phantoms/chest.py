@@ -49,7 +49,7 @@ def draw(label, rng, size=128):
 
 
 def random_view(build, size, rng):
-    """Where the child lies on the film: framed by the apex above and the diaphragm below, a tenth cropped tightly."""
+    """Where the child lies on the film: framed by the apex above and the diaphragm below, one in seven cropped tightly."""
     tight = chance(rng, 0.15)
     apex = rng.normal(0.15, 0.04) - (0.08 if tight else 0)
     dome = rng.normal(0.735, 0.045) + (0.06 if tight else 0)

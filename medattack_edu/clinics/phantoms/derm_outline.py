@@ -40,7 +40,7 @@ class Outline:
 
 def outline(rng, size, malignancy):
     """Draws the outline of one lesion: small, round and calm, or large, lobed and ragged, as `malignancy` grows."""
-    radius = log_normal(rng, 0.38 + 0.15 * malignancy, 0.42, 0.10, LARGEST_RADIUS)
+    radius = log_normal(rng, 0.40 + 0.11 * malignancy, 0.44, 0.10, LARGEST_RADIUS)
     x, y = own_frame(rng, size, radius, malignancy)
     depth = 1 - np.hypot(x, y) * round_wobble(rng, x, y, malignancy)
     depth = with_lobes(rng, depth, x, y, malignancy)

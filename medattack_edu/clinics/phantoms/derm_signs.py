@@ -135,7 +135,7 @@ SIGNS = (  # sign, how often in the blandest nevus, how often in the worst melan
     (dark_blotch, 0.10, 0.40),
     (irregular_dots, 0.10, 0.45),
     (milky_red_area, 0.08, 0.58),
-    (inflammation, 0.05, 0.75),
+    (inflammation, 0.05, 0.65),
     (tumour_vessels, 0.08, 0.33),
     (spread_beyond, 0.08, 0.40),
 )

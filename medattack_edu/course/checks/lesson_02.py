@@ -12,7 +12,6 @@ from medattack_edu.course.checks.framework import (
     call,
     describe,
     exercise,
-    expect_close,
     expect_number,
     expect_tensor,
 )
@@ -95,7 +94,10 @@ def _normalise_slips(x):
         (x - mean, "The mean is gone; the spread is as it was."),
         (x / std, "The spread is right; the mean was not taken away."),
         ((x - MEAN.mean()) / STD.mean(), "You gave all three colours the same mean and spread. Each has its own."),
-        (((x - mean) / std).clamp(0, 1), "You cut it to 0 and 1. Normalised values run below 0 and above 1, and should."),
+        (
+            ((x - mean) / std).clamp(0, 1),
+            "You cut it to 0 and 1. Normalised values run below 0 and above 1, and should.",
+        ),
         (
             (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True),
             own + "knows those, and an image must not depend on its neighbours.",
@@ -104,10 +106,15 @@ def _normalise_slips(x):
     ]
     if x.shape[-1] == len(MEAN):
         across = "That comes out when the three means run along the *width*: the first column got the red one, in all colours. Here the "
-        slips.append(((x - MEAN) / STD, across + "image happens to be 3 wide; at another width it would have been an error."))
+        slips.append(
+            ((x - MEAN) / STD, across + "image happens to be 3 wide; at another width it would have been an error.")
+        )
     if x.shape[-2] == len(MEAN):
         slips.append(
-            ((x - MEAN[:, None]) / STD[:, None], "That comes out when the three means run down the *rows* of the image.")
+            (
+                (x - MEAN[:, None]) / STD[:, None],
+                "That comes out when the three means run down the *rows* of the image.",
+            )
         )
     return slips
 
@@ -185,7 +192,9 @@ def _look_at_the_head(model, old_head, classes):
         raise Mistake(f"`model.classifier` should be a layer; {describe(head)} stands there now.")
     answers = model(torch.rand(2, 3, 32, 32))
     if tuple(answers.shape) != (2, classes):
-        raise Mistake(f"For 2 images and {classes} classes, logits of shape (2, {classes}) were expected; {describe(answers)} came.")
+        raise Mistake(
+            f"For 2 images and {classes} classes, logits of shape (2, {classes}) were expected; {describe(answers)} came."
+        )
 
 
 def _look_at_the_freezing(model):
@@ -215,14 +224,18 @@ def _look_at_what_is_trained(model, chosen, old_head):
     if any(id(tensor) not in known for tensor in chosen):
         old = {id(parameter) for parameter in old_head.parameters()}
         of = "They belong to the old last layer. " if any(id(tensor) in old for tensor in chosen) else ""
-        raise Mistake(f"You returned tensors that are not in the model (any more). {of}An optimiser would train them, and the model would not notice.")
+        raise Mistake(
+            f"You returned tensors that are not in the model (any more). {of}An optimiser would train them, and the model would not notice."
+        )
     extra = [tensor for tensor in chosen if all(tensor is not parameter for parameter in head)]
     if extra:
         count = sum(tensor.numel() for tensor in extra)
         raise Mistake(f"Your list holds {count:,} numbers of the frozen body. Only the new layer is to be trained.")
     missing = [tuple(parameter.shape) for parameter in head if all(parameter is not tensor for tensor in chosen)]
     if missing:
-        raise Mistake(f"Your list leaves out a part of the new layer: the tensor of shape {missing[0]}. A linear layer has a weight and a bias.")
+        raise Mistake(
+            f"Your list leaves out a part of the new layer: the tensor of shape {missing[0]}. A linear layer has a weight and a bias."
+        )
 
 
 def _refuse_a_changed_body(model, before):
@@ -284,7 +297,10 @@ def reference_training_step(model, x, y, optimiser, weight):
 )
 def check_training_step(training_step):
     generator = torch.Generator().manual_seed(3)
-    batches = [(torch.rand(6, 3, 2, 2, generator=generator), torch.tensor(labels)) for labels in ([0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0])]
+    batches = [
+        (torch.rand(6, 3, 2, 2, generator=generator), torch.tensor(labels))
+        for labels in ([0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0])
+    ]
     for weight in (CLASS_WEIGHT, None):
         _two_steps(training_step, batches, weight)
     return "It moves the weights as it should, twice in a row, with class weights and without."
@@ -340,7 +356,8 @@ def _look_at_the_update(model, start, twin, x, y, weight, number):
             raise Mistake(told + meaning)
     if number == 2:
         raise Mistake(
-            told + "The first step was right and the second is not, so something of the first was still there. Gradients are "
+            told
+            + "The first step was right and the second is not, so something of the first was still there. Gradients are "
             "*added* to those that a weight holds already."
         )
     raise Mistake(told + "The weights moved, but not against the gradient of the weighted loss.")
@@ -360,13 +377,22 @@ def _update_slips(start, twin, x, y, weight, number):
         (-change(_loss(start, x, y, weight)), "You walked up the hill. Training goes down."),
         (change(F.cross_entropy(logits.softmax(1), y, weight=weight)), softmax),
         (change(F.cross_entropy(logits.softmax(1), y)), softmax),
-        (change(F.cross_entropy(logits, y, weight=weight, reduction="sum")), "You summed the losses of the batch. The mean keeps a step as long in a large batch as in a small one."),
+        (
+            change(F.cross_entropy(logits, y, weight=weight, reduction="sum")),
+            "You summed the losses of the batch. The mean keeps a step as long in a large batch as in a small one.",
+        ),
         (change(F.cross_entropy(logits, 1 - y, weight=weight)), "That is a step towards the wrong labels."),
-        (change(F.cross_entropy(logits, logits.argmax(1), weight=weight)), "That is a step towards the model's own answers; the labels were not used."),
+        (
+            change(F.cross_entropy(logits, logits.argmax(1), weight=weight)),
+            "That is a step towards the model's own answers; the labels were not used.",
+        ),
     ]
     if weight is not None:
         slips.append(
-            (change(F.cross_entropy(logits, y)), f"That is a step without the class weights. Here a sick patient counts {CLASS_WEIGHT[1]:g}, a healthy one {CLASS_WEIGHT[0]:g}.")
+            (
+                change(F.cross_entropy(logits, y)),
+                f"That is a step without the class weights. Here a sick patient counts {CLASS_WEIGHT[1]:g}, a healthy one {CLASS_WEIGHT[0]:g}.",
+            )
         )
     return slips
 
@@ -435,7 +461,12 @@ def check_choose_threshold(choose_threshold):
     for wanted in WANTED:
         _judge_threshold(call(choose_threshold, probability, y, wanted), probability, y, wanted)
     tied = torch.tensor([0.9, 0.6, 0.6, 0.6, 0.2, 0.6, 0.3, 0.1])
-    _judge_threshold(call(choose_threshold, tied, torch.tensor([1, 1, 1, 0, 1, 0, 0, 0]), 0.5), tied, torch.tensor([1, 1, 1, 0, 1, 0, 0, 0]), 0.5)
+    _judge_threshold(
+        call(choose_threshold, tied, torch.tensor([1, 1, 1, 0, 1, 0, 0, 0]), 0.5),
+        tied,
+        torch.tensor([1, 1, 1, 0, 1, 0, 0, 0]),
+        0.5,
+    )
     return "It finds as many of the sick as was wanted, and no threshold does so with fewer false alarms."
 
 
@@ -458,7 +489,8 @@ def _judge_threshold(out, probability, y, wanted):
     if found < needed:
         raise Mistake(told + f"That is too few of the sick: at least {needed} must be found.")
     raise Mistake(
-        told + f"That is enough of the sick, at the cost of needless alarms: another threshold finds enough with {fewest}."
+        told
+        + f"That is enough of the sick, at the cost of needless alarms: another threshold finds enough with {fewest}."
     )
 
 
@@ -468,13 +500,25 @@ def _threshold_slips(probability, y, wanted):
     blended = torch.quantile(sick, 1 - wanted).item()
     slips = [
         (0.5, "0.5 is the usual threshold. Yours should follow from what was wanted."),
-        (torch.quantile(sick, wanted).item(), "Above it lies the share that may be *missed*. You counted from the wrong end of the line."),
-        (torch.quantile(probability, 1 - wanted).item(), "You looked at all patients. Sensitivity is a share of the sick alone."),
-        (torch.quantile(healthy, wanted).item(), "That comes out of the healthy ones. Sensitivity is a share of the sick."),
+        (
+            torch.quantile(sick, wanted).item(),
+            "Above it lies the share that may be *missed*. You counted from the wrong end of the line.",
+        ),
+        (
+            torch.quantile(probability, 1 - wanted).item(),
+            "You looked at all patients. Sensitivity is a share of the sick alone.",
+        ),
+        (
+            torch.quantile(healthy, wanted).item(),
+            "That comes out of the healthy ones. Sensitivity is a share of the sick.",
+        ),
     ]
     if all(abs(blended - value) > SAME for value in sick.tolist()):
         slips.append(
-            (blended, "A quantile may fall *between* two patients, and nobody stands there. It must be a step at which a patient is found.")
+            (
+                blended,
+                "A quantile may fall *between* two patients, and nobody stands there. It must be a step at which a patient is found.",
+            )
         )
     return slips
 
