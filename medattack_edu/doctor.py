@@ -181,9 +181,7 @@ def _images_of(name):
     root = runtime.data_root()
     fetched = medmnist.is_fetched(name, SIZE)
     if setting == "phantom" or (setting == "auto" and not fetched):
-        file = f"{name}-{SIZE}-{phantoms.fingerprint(name, SIZE)}.safetensors"
-        drawn = (runtime.cache_dir("phantoms") / file).exists()
-        return "phantoms" if drawn else "phantoms, to be drawn on first use", ""
+        return "phantoms" if phantoms.place(name, SIZE).exists() else "phantoms, to be drawn on first use", ""
     if setting in ("auto", "medmnist") or (setting == "real" and not root):
         advice = "" if fetched else f"Fetch them (medattack fetch {name}), or unset MEDATTACK_IMAGES."
         return f"MedMNIST{'' if fetched else ', not fetched'}", advice

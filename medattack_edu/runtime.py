@@ -10,6 +10,8 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+from medattack_edu import container
+
 
 class CacheUnavailable(OSError):
     """The cache folder can't be written; the message says which one and what to do."""
@@ -41,10 +43,10 @@ def device_label():
 
 
 def cores():
-    """Processor cores that this process may use (a container often grants fewer than the machine has)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use, at least 1 (a container often grants fewer than the machine has)."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = container.cores()
+    return here if granted is None else max(1, min(here, int(granted)))
 
 
 def generator(seed):

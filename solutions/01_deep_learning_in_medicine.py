@@ -42,7 +42,7 @@ seed = 0  # of every random draw
 # %%
 import torch
 
-from medattack_edu import check, claim, evaluate, explore, hint, metrics, models, open_clinic, quiz, show
+from medattack_edu import check, claim, evaluate, explore, metrics, models, open_clinic, quiz, show
 
 torch.manual_seed(seed)
 here = open_clinic(clinic, images)
@@ -690,7 +690,7 @@ show.curves(
 # it is no defence that lasts.
 
 # %%
-claim("the victim's weights still point nearly where the public ones do", nearness > 0.8)
+claim("the victim's weights still point nearly where the public ones do", nearness > 0.9)
 claim("random weights of the same architecture do not", abs(control) < 0.1)
 
 # %% [markdown]

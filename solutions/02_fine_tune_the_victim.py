@@ -204,6 +204,7 @@ ways = {
 }
 with torch.no_grad():
     beliefs = {name: network(way(cat)).softmax(1)[0].cpu() for name, way in ways.items()}
+    same_inside = torch.allclose(whole(cat), imagenet(cat), atol=1e-3)
 
 figure, axes = show.picture(11.5, 5.6, 2, 3)
 axes[0, 0].imshow(show.pixels(cat[0]))
@@ -222,7 +223,7 @@ figure
 sees_a_cat = {name: int(belief.argmax()) in CATS for name, belief in beliefs.items()}
 for name, belief in beliefs.items():
     print(f"{name:<22}all kinds of cats together: {belief[CATS].sum():.3f}")
-claim("your normalisation is the one that the library's model has inside", torch.allclose(whole(cat), imagenet(cat), atol=1e-3))
+claim("your normalisation is the one that the library's model has inside", same_inside)
 claim("forgotten or done twice, the network still sees a cat", sees_a_cat["forgotten"] and sees_a_cat["done twice"])
 claim("off by a factor of 255, it does not", not (sees_a_cat["pixels 0 to 255"] or sees_a_cat["divided by 255 twice"]))
 
@@ -239,7 +240,7 @@ claim("off by a factor of 255, it does not", not (sees_a_cat["pixels 0 to 255"] 
 # %%
 victim = here.victim()
 bare_victim, asked = Bare(victim), x[:100]
-answers = {name: metrics.logits(bare_victim, way(asked)).softmax(1)[:, 1] for name, way in ways.items()}
+answers = {name: metrics.logits(bare_victim, way(asked), batch=16).softmax(1)[:, 1] for name, way in ways.items()}
 mistakes = {name: metrics.scores(probability, y[:100]) for name, probability in answers.items()}
 for name, scores in mistakes.items():
     print(f"{name:<22}AUC {scores.auc}")
@@ -358,7 +359,7 @@ def features_of(images):
     """What the body sees in images (N, 3, H, W), bytes or floats in [0, 1]: 1,280 numbers for each."""
     probe.eval()
     with torch.no_grad():
-        parts = [part.to(device).float() / (255 if part.dtype == torch.uint8 else 1) for part in images.split(40)]
+        parts = [part.to(device).float() / (255 if part.dtype == torch.uint8 else 1) for part in images.split(16)]
         return torch.cat([probe.features(part) for part in parts])
 
 
@@ -449,7 +450,12 @@ spread = believed.max(1).values - believed.min(1).values
 restless = int(spread.argmax())
 sick_row = sick_rows[restless]
 print("Of six sick patients, the one on whom the victim changes its mind most:")
-show.gallery(tens[restless].to(device), torch.ones(10, dtype=torch.long), classes, victim, columns=5)
+figure, axes = show.picture(11.5, 5.4, 2, 5)
+for number, (ax, image, value) in enumerate(zip(axes.flat, tens[restless], believed[restless].tolist(), strict=True)):
+    ax.imshow(show.pixels(image))
+    ax.set(xticks=[], yticks=[], xlabel=f"{classes[1]}: {show.percent(value)}", title="as taken" if number == 0 else "")
+figure.alt = f"One patient, as taken and in nine augmented versions. Probability of {classes[1]}: " + ", ".join(show.percent(value) for value in believed[restless].tolist()) + "."
+figure
 
 # %%
 for row, values in enumerate(believed):

@@ -252,7 +252,7 @@ claim("noise of this size turns at most one image in eight", success["noise"] <=
 # FGS, upwards another one. Move the step. Change the plane to one with a random direction: how does the loss change along that?
 
 # %%
-some = slice(0, 4)
+some = slice(0, 3)
 explore.steps(victim, x[some], y[some], names, eps=1 / 255, steps=10)
 
 # %% [markdown]
@@ -272,7 +272,7 @@ explore.steps(victim, x[some], y[some], names, eps=1 / 255, steps=10)
 # ### Run
 
 # %%
-few_x, few_y = x[:12], y[:12]
+few_x, few_y = x[:8], y[:8]
 tight = 0.25 / 255
 counts = (1, 2, 4, 8, 16, 32)
 

@@ -244,7 +244,7 @@ def test_check_smallest_eps_knows_right_from_wrong():
             "no infinity": (without_infinity, "Say infinity"),
             "one eps for all": (one_for_all, "border of their own"),
             "asks with a number": (a_scalar, "wants one eps for each of the 6 patients"),
-            "one halving short": (lambda f, n, l, h: smallest_eps(f, n, l, h - 1), "Are all of them done"),
+            "one halving short": (lambda fooled, n, largest, halvings: smallest_eps(fooled, n, largest, halvings - 1), "Are all of them done"),
             "a grid instead of halves": (a_grid, "You returned"),
         },
     )

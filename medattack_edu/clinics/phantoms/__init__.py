@@ -65,6 +65,11 @@ def fingerprint(name, size):
     return f"phantom-{digest.hexdigest()[:12]}"
 
 
+def place(name, size):
+    """The file that a clinic's phantoms are cached in."""
+    return runtime.cache_dir("phantoms") / f"{name}-{size}-{fingerprint(name, size)}.safetensors"
+
+
 def load(name, size=128):
     """The clinic's phantoms as `Splits`: from the cache, or drawn now and cached."""
     import torch
@@ -74,7 +79,7 @@ def load(name, size=128):
 
     classes = task(name).classes
     key = fingerprint(name, size)
-    tensors = _cached(runtime.cache_dir("phantoms") / f"{name}-{size}-{key}.safetensors", name, size)
+    tensors = _cached(place(name, size), name, size)
     sets = {
         split: ImageSet(tensors[f"{split}.images"], tensors[f"{split}.labels"].to(torch.int64), classes) for split in SPLITS
     }
