@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
-BATCH = 64  # images evaluated at once; memory, not speed, sets it
+BATCH = 16  # images evaluated at once; memory, not speed, sets it
 
 
 class Estimate(float):

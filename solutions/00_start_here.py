@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 00 Start here
 #
-# **In a quarter of an hour you will have turned a medical classifier's answer round with a change that you cannot see. You will
-# also know how every other lesson works.**
+# **In a quarter of an hour you will have turned a medical classifier's answer round with a change that you cannot see. You
+# will also know how every other lesson works.**
 #
 # At the end you will be able to
 # - work through a lesson: predict, run, explain;
@@ -102,14 +102,15 @@ show.perturbation(patient, attacked, victim, truth, here.classes)
 # %% [markdown]
 # ### Explain
 #
-# In each row you see the image before, the change as it is, the same change magnified, and the image after. The change as it is
-# looks plain grey: both are too small to see.
+# In each row you see the image before, the change as it is, the same change magnified, and the image after. The change as it
+# is looks plain grey: both are too small to see.
 #
-# Yet they are not alike. The noise pushes every pixel somewhere, and the pushes cancel out. The attack has asked the model first:
-# *for each of your 49,152 numbers, in which direction must I move it to make your answer worse?* Then it has moved all of them in
-# that direction, by the same tiny amount.
+# Yet they are not alike. The noise pushes every pixel somewhere, and the pushes cancel out. The attack has asked the model
+# first: *for each of your 49,152 numbers, in which direction must I move it to make your answer worse?* Then it has moved
+# all of them in that direction, by the same tiny amount.
 #
-# That is what this course is about. You will write this attack yourself, line by line, in lessons 03 and 04. Here it was one call.
+# That is what this course is about. You will write this attack yourself, line by line, in lessons 03 and 04. Here it was one
+# call.
 
 # %%
 said = victim(torch.cat([patient, noisy, attacked])).argmax(1)
@@ -129,22 +130,22 @@ claim("the attack of the same size changes the answer", said[2] != said[0])
 # *your* model. If something does not hold for you, the line says so and the lesson goes on. Then you have found something
 # interesting.
 #
-# Change things. Set `levels` to 1 above, or `clinic` to `"derm"`, and choose *Run > Run All Cells*. A lesson always runs to its end,
-# even with every exercise left open.
+# Change things. Set `levels` to 1 above, or `clinic` to `"derm"`, and choose *Run > Run All Cells*. A lesson always runs to
+# its end, even with every exercise left open.
 #
-# If the machine itself gives trouble, type `medattack doctor` in a terminal (*File > New > Terminal*). It says in ten lines what
-# you have, and what to do about each problem.
+# If the machine itself gives trouble, type `medattack doctor` in a terminal (*File > New > Terminal*). It says in ten lines
+# what you have, and what to do about each problem.
 
 # %% [markdown]
 # ## Three clinics
 #
 # The course has three clinics, each with one question to answer yes or no. They are the ones of the study that this course
-# follows [1], with one difference: where the study looked for a collapsed lung in the chest, we look for pneumonia, because public
-# images of that kind exist.
+# follows [1], with one difference: where the study looked for a collapsed lung in the chest, we look for pneumonia, because
+# public images of that kind exist.
 #
-# **The eye clinic** photographs the retina, the back of the eye. The bright disc is where the optic nerve leaves; vessels spread
-# from there. Diabetes damages the smallest vessels: they bulge into red dots, bleed, and leak yellow flecks. *Referable* means:
-# bad enough that an eye doctor should look at it. A few dots alone are not.
+# **The eye clinic** photographs the retina, the back of the eye. The bright disc is where the optic nerve leaves; vessels
+# spread from there. Diabetes damages the smallest vessels: they bulge into red dots, bleed, and leak yellow flecks.
+# *Referable* means: bad enough that an eye doctor should look at it. A few dots alone are not.
 
 # %%
 eyes, grades = open_clinic("fundus", images).test.sample(8, seed=seed, balanced=True)
@@ -159,8 +160,8 @@ chests, findings = open_clinic("chest", images).test.sample(8, seed=seed, balanc
 show.gallery(chests, findings, ("normal", "pneumonia"))
 
 # %% [markdown]
-# **The skin clinic** looks at moles through a lens pressed to the skin. A *nevus* is a harmless mole: even, regular, one or two
-# colours. *Melanoma* is a cancer: lopsided, with a ragged border and several colours, sometimes a blue-white veil.
+# **The skin clinic** looks at moles through a lens pressed to the skin. A *nevus* is a harmless mole: even, regular, one or
+# two colours. *Melanoma* is a cancer: lopsided, with a ragged border and several colours, sometimes a blue-white veil.
 
 # %%
 moles, diagnoses = open_clinic("derm", images).test.sample(8, seed=seed, balanced=True)
@@ -197,12 +198,13 @@ print("confidence", scores.confidence)
 # %% [markdown]
 # ### Explain
 #
-# Under each image stands the model's answer, with a tick or a cross, and the probability that the model gives to it. A model like
-# this is useful, and it makes mistakes. If you have a cross, look at its probability: a wrong answer can be a confident one. **A
-# high probability is not a promise.** You will make much of that.
+# Under each image stands the model's answer, with a tick or a cross, and the probability that the model gives to it. A model
+# like this is useful, and it makes mistakes. If you have a cross, look at its probability: a wrong answer can be a confident
+# one. **A high probability is not a promise.** You will make much of that.
 #
-# *Accuracy* is the share of right answers, *confidence* the mean probability of the answers given. Behind every number stands its
-# **95 % interval** and the number of images, n. With few images, many values would fit what you saw: an accuracy of 0.90 from
+# *Accuracy* is the share of right answers, *confidence* the mean probability of the answers given. Behind every number
+# stands its **95 % interval** and the number of images, n. With few images, many values would fit what you saw: an accuracy
+# of 0.90 from
 # 10 images and one from 1,000 are not the same piece of news.
 
 # %% [markdown]
@@ -210,8 +212,8 @@ print("confidence", scores.confidence)
 #
 # ### Predict
 #
-# To the model an image is a block of numbers. Below is one of them, with a few of its pixels enlarged. For each image the model
-# gives two numbers, its **logits**, one for each class. Suppose that they are `-1.0` for healthy and `2.0` for sick.
+# To the model an image is a block of numbers. Below is one of them, with a few of its pixels enlarged. For each image the
+# model gives two numbers, its **logits**, one for each class. Suppose that they are `-1.0` for healthy and `2.0` for sick.
 #
 # - Which class is the answer?
 # - If you add 5 to *both* logits, does the answer change? Does the probability?
@@ -267,8 +269,8 @@ print(f"  after + 5    {short((logits + 5).softmax(1))}")
 # | **logits** | what the model gives for a batch, of shape (N, 2): a number for each class. The larger one is the answer. |
 # | **probabilities** | the logits pressed by *softmax* into numbers from 0 to 1 that add up to 1 |
 #
-# Only the *difference* of the two logits counts. Adding 5 to both changes neither the answer nor the probability, because softmax
-# divides away what they have in common. With the logits `a` (healthy) and `b` (sick), the probability of sick is
+# Only the *difference* of the two logits counts. Adding 5 to both changes neither the answer nor the probability, because
+# softmax divides away what they have in common. With the logits `a` (healthy) and `b` (sick), the probability of sick is
 #
 # > exp(b) / (exp(a) + exp(b)) = 1 / (1 + exp(a - b)).
 #
@@ -312,15 +314,15 @@ with suppress(AssertionError):  # only here: the course's own tests stop at an a
 # %% [markdown]
 # The message does not just say "wrong". It says what the function was tried on, what it gave back, and what that number is.
 #
-# If you are stuck, ask for a hint. There are three for each exercise; every call shows the next one, and the last one gives nearly
-# all of it away.
+# If you are stuck, ask for a hint. There are three for each exercise; every call shows the next one, and the last one gives
+# nearly all of it away.
 
 # %%
 hint("accuracy")
 
 # %% [markdown]
-# Now you. Replace the line with the three dots, and run the cell. (While the gap is empty, the lesson goes on with its own version,
-# so nothing stops you.)
+# Now you. Replace the line with the three dots, and run the cell. (While the gap is empty, the lesson goes on with its own
+# version, so nothing stops you.)
 
 
 # %%
@@ -362,7 +364,8 @@ claim("your accuracy is the library's", abs(yours - scores.accuracy) < 1e-6)
 # %% [markdown]
 # ## What this is for, and what it is not for
 #
-# You are about to learn how to make medical models fail. The methods are public; hospitals and makers need people who master them.
+# You are about to learn how to make medical models fail. The methods are public; hospitals and makers need people who master
+# them.
 #
 # - **Attack what is yours.** Use public or synthetic images and models on your own machine, as this course does. For any other
 #   system get permission first, in writing, from whoever is responsible for it.
@@ -453,8 +456,8 @@ quiz(
 # - Predict, run, explain. Checks for what you write, hints when you are stuck, claims for what the lesson asserts.
 # - Attack what is yours, and tell the maker first.
 #
-# **Next:** [01 Deep learning in medicine](01_deep_learning_in_medicine.ipynb). What is a medical classifier's answer worth, who
-# could want it to be wrong, and in which direction?
+# **Next:** [01 Deep learning in medicine](01_deep_learning_in_medicine.ipynb). What is a medical classifier's answer worth,
+# who could want it to be wrong, and in which direction?
 #
 # ## Sources
 #

@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 01 Deep learning in medicine
 #
-# **A classifier's answer becomes a treatment, or the lack of one. Here you learn to measure what such an answer is worth, to ask
-# where its truth comes from, and to see who would gain if it were wrong.**
+# **A classifier's answer becomes a treatment, or the lack of one. Here you learn to measure what such an answer is worth, to
+# ask where its truth comes from, and to see who would gain if it were wrong.**
 #
 # At the end you will be able to
 # - compute sensitivity and specificity, the AUC and Cohen's kappa, each in a few lines of your own;
@@ -51,10 +51,11 @@ here.banner()
 # %% [markdown]
 # ## 1 A diagnosis without a doctor
 #
-# On 11 April 2018 the U.S. Food and Drug Administration permitted the marketing of IDx-DR. It was *"the first device authorized for
-# marketing that provides a screening decision without the need for a clinician to also interpret the image or results"* [1].
-# A camera takes photographs of the retina, a program decides whether they show more than mild diabetic retinopathy, and nobody
-# looks over its shoulder. (The event is often told as an approval. "Permitted marketing" is the agency's phrase for this route.)
+# On 11 April 2018 the U.S. Food and Drug Administration permitted the marketing of IDx-DR. It was *"the first device
+# authorized for marketing that provides a screening decision without the need for a clinician to also interpret the image or
+# results"* [1]. A camera takes photographs of the retina, a program decides whether they show more than mild diabetic
+# retinopathy, and nobody looks over its shoulder. (The event is often told as an approval. "Permitted marketing" is the
+# agency's phrase for this route.)
 #
 # What had it shown? It was tried on 900 people with diabetes in ten practices of primary care [2]. Two pairs of numbers went
 # round the world, and they are not quite the same:
@@ -64,11 +65,12 @@ here.banner()
 # | sick people correctly found | 87.4 % | 87.2 % (95 % interval 81.8 to 91.2) |
 # | healthy people correctly cleared | 89.5 % | 90.7 % (95 % interval 88.3 to 92.7) |
 #
-# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients, and that
+# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients, and
+# that
 # 23.8 % of those who were judged had the disease. Remember that share.
 #
-# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical imaging. One of its figures shows
-# nine tasks in which the method gave the best results of its time [4]:
+# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical imaging. One
+# of its figures shows nine tasks in which the method gave the best results of its time [4]:
 #
 # | what | kind of answer |
 # |---|---|
@@ -100,8 +102,9 @@ here.banner()
 #
 # ### Exercise 1: an operating point
 #
-# The model gives logits. You turn them into a probability of the disease, and call a patient sick *if it reaches the threshold*.
-# The pair of sensitivity and specificity at that threshold is called an **operating point**. (Stuck? `hint("operating_point")`.)
+# The model gives logits. You turn them into a probability of the disease, and call a patient sick *if it reaches the
+# threshold*. The pair of sensitivity and specificity at that threshold is called an **operating point**. (Stuck?
+# `hint("operating_point")`.)
 
 
 # %%
@@ -144,15 +147,15 @@ same = abs(sensitivity - scores.sensitivity) < 1e-6 and abs(specificity - scores
 claim("your operating point at 0.5 is the library's", same)
 
 # %% [markdown]
-# Look at the two intervals and their n. The sensitivity rests on the sick patients alone. Where only few of the patients are sick,
-# as in most of medicine, it is the number that you know least about. It is also the one that patients care about most.
+# Look at the two intervals and their n. The sensitivity rests on the sick patients alone. Where only few of the patients are
+# sick, as in most of medicine, it is the number that you know least about. It is also the one that patients care about most.
 #
 # ## 3 Who is sent on?
 #
 # ### Predict
 #
-# Back to the trial: the device found 87.2 % of the sick and cleared 90.7 % of the healthy; 23.8 % of the people were sick. Somebody
-# steps out of the practice with a referral in their hand.
+# Back to the trial: the device found 87.2 % of the sick and cleared 90.7 % of the healthy; 23.8 % of the people were sick.
+# Somebody steps out of the practice with a referral in their hand.
 #
 # - How likely is it that this person has the disease?
 # - Now the device moves to a practice where 5 % of the people are sick. Nothing else changes. How likely is it there?
@@ -200,11 +203,11 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# Three of four in the trial; one of three in the other practice. The device is the same. But where few are sick, there are many
-# healthy people to raise a false alarm about, and the alarms outnumber the finds.
+# Three of four in the trial; one of three in the other practice. The device is the same. But where few are sick, there are
+# many healthy people to raise a false alarm about, and the alarms outnumber the finds.
 #
-# This share, the sick among those called sick, is the **positive predictive value**. It belongs to the model *and the place where
-# it is used*. A figure from a trial does not travel with the device.
+# This share, the sick among those called sick, is the **positive predictive value**. It belongs to the model *and the place
+# where it is used*. A figure from a trial does not travel with the device.
 
 # %%
 found, _, alarms, _ = thousand_people(0.05)
@@ -224,8 +227,8 @@ claim("where 5 % are sick, most of those sent on are healthy", alarms > found, d
 #
 # ### Run
 #
-# Drag the threshold. Read the sentences at the right. Then move the second slider, the share of the sick, and watch only the last
-# sentence change.
+# Drag the threshold. Read the sentences at the right. Then move the second slider, the share of the sick, and watch only the
+# last sentence change.
 
 # %%
 explore.threshold(scores, here.classes)
@@ -247,9 +250,9 @@ for name, threshold in aims.items():
 # %% [markdown]
 # ### Explain
 #
-# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the line trades
-# one mistake for the other; it abolishes neither**, because the two groups overlap: some of the sick look healthier to the model
-# than some of the healthy.
+# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the line
+# trades one mistake for the other; it abolishes neither**, because the two groups overlap: some of the sick look healthier
+# to the model than some of the healthy.
 #
 # Which mistake is worse? That is no question for a computer. It depends on what follows:
 #
@@ -259,8 +262,8 @@ for name, threshold in aims.items():
 # | chest | pneumonia goes untreated | antibiotics for nothing |
 # | skin | a melanoma stays and may spread | a harmless mole is cut out |
 #
-# **Treatment missed, or treatment not needed.** An attacker chooses the direction, and an attack moves one patient across the line
-# while the line stays where it is.
+# **Treatment missed, or treatment not needed.** An attacker chooses the direction, and an attack moves one patient across
+# the line while the line stays where it is.
 
 # %%
 _, specificity_then = operating_point(logits, y, find_all)
@@ -271,15 +274,15 @@ claim("clearing every healthy patient costs missed cases", sensitivity_then < 1)
 # %% [markdown]
 # ## 5 All thresholds at once
 #
-# The **ROC curve** shows every operating point of a model: sensitivity upwards, false alarms to the right. The area under it, the
-# **AUC**, sums it up in one number. "Area under a curve" says little to anybody. It has a much better meaning:
+# The **ROC curve** shows every operating point of a model: sensitivity upwards, false alarms to the right. The area under
+# it, the **AUC**, sums it up in one number. "Area under a curve" says little to anybody. It has a much better meaning:
 #
 # > Draw one sick and one healthy patient at random. The AUC is **the chance that the model gives the sick one the higher score**.
 #
 # ### Predict
 #
-# Six such pairs come next, the sick patient above, the healthy one below. In how many of the six will the model have them in the right
-# order? And in how many would *you* have said who of the two is sick, from the pictures alone?
+# Six such pairs come next, the sick patient above, the healthy one below. In how many of the six will the model have them in
+# the right order? And in how many would *you* have said who of the two is sick, from the pictures alone?
 #
 # ### Run
 
@@ -305,9 +308,9 @@ figure
 # %% [markdown]
 # ### Exercise 2: the AUC
 #
-# Six pairs are few. Take them all: every sick patient with every healthy one. A pair counts 1 if the sick one scores higher, and one
-# half if both score the same (nobody can say who is ahead). The AUC is the mean over all pairs. Two loops will do; there is a
-# shorter way. (`hint("auc")`)
+# Six pairs are few. Take them all: every sick patient with every healthy one. A pair counts 1 if the sick one scores higher,
+# and one half if both score the same (nobody can say who is ahead). The AUC is the mean over all pairs. Two loops will do;
+# there is a shorter way. (`hint("auc")`)
 
 
 # %%
@@ -354,8 +357,9 @@ claim("logits and probabilities have the same AUC", same)
 # %% [markdown]
 # ## 6 Whose truth?
 #
-# Everything so far was measured against the label. Who says that the label is true? For an image, it is mostly what one or more
-# doctors said. **This is the first reason why medicine is an easy target: its truth is ambiguous.** Now you are one of the doctors.
+# Everything so far was measured against the label. Who says that the label is true? For an image, it is mostly what one or
+# more doctors said. **This is the first reason why medicine is an easy target: its truth is ambiguous.** Now you are one of
+# the doctors.
 #
 # ### Predict
 #
@@ -368,8 +372,8 @@ print(here.question)
 show.gallery(twelve, torch.arange(12), [f"patient {number}" for number in range(1, 13)], columns=6)
 
 # %% [markdown]
-# Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`. As long as
-# there is a `?` in it, a simulated reader stands in for you, who is wrong about three of the twelve.
+# Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`. As
+# long as there is a `?` in it, a simulated reader stands in for you, who is wrong about three of the twelve.
 
 # %%
 my_reading = "????????????"
@@ -377,8 +381,8 @@ my_reading = "????????????"
 # %% [markdown]
 # ### Exercise 3: Cohen's kappa
 #
-# To agree often is not yet an achievement. Two readers who call *everybody* healthy agree on every image, and have seen nothing. So
-# ask how much of their agreement is more than chance:
+# To agree often is not yet an achievement. Two readers who call *everybody* healthy agree on every image, and have seen
+# nothing. So ask how much of their agreement is more than chance:
 #
 # - `observed`: the share of images on which the two agree;
 # - `by_chance`: the share on which they would agree if each kept their own habit of saying "sick" that often, but dealt the word out
@@ -438,8 +442,8 @@ show.gallery(twelve, labels, ("healthy", "sick"), victim, columns=6)
 # %% [markdown]
 # ### Explain
 #
-# Twelve images leave wide intervals. But look at those where you, the label and the model differ: could you *prove* who is right?
-# Not from the picture. People who do this for a living disagree as well:
+# Twelve images leave wide intervals. But look at those where you, the label and the model differ: could you *prove* who is
+# right? Not from the picture. People who do this for a living disagree as well:
 #
 # | who read what | how well they agreed |
 # |---|---|
@@ -478,8 +482,9 @@ claim("their kappa is far lower than their agreement", from_rounded < observed -
 #
 # ### Predict
 #
-# Imagine a **perfect** model: it knows the truth about every patient. You do not know the truth; you have the labels of one reader,
-# who is wrong in 15 % of the images. You measure the perfect model against those labels, half of the patients being sick.
+# Imagine a **perfect** model: it knows the truth about every patient. You do not know the truth; you have the labels of one
+# reader, who is wrong in 15 % of the images. You measure the perfect model against those labels, half of the patients being
+# sick.
 #
 # - Which accuracy will you measure? Which AUC?
 # - If only a quarter of the patients is sick, will the AUC come out higher, lower, or the same?
@@ -506,8 +511,8 @@ half, quarter = measured_auc(0.5), measured_auc(0.25)
 voted = measured_auc(0.5, readers=5)
 
 # %% [markdown]
-# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if each is wrong
-# in 15 %? And what happens to the *good* model, whose true AUC is 0.90?
+# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if each
+# is wrong in 15 %? And what happens to the *good* model, whose true AUC is 0.90?
 
 # %%
 agreement = explore.agreement()
@@ -516,10 +521,11 @@ agreement
 # %% [markdown]
 # ### Explain
 #
-# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With labels that
-# are wrong in 15 %, perfection measures 0.85. Where fewer are sick it is worse still: if a quarter are, about a third of those
-# *labelled* sick are healthy people whom the reader misjudged. A vote helps, as long as the readers err independently: it takes five
-# of them to measure the perfect model at 0.95 or more. And the good model, truly at 0.90, measures 0.78 against a single reader.
+# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With labels
+# that are wrong in 15 %, perfection measures 0.85. Where fewer are sick it is worse still: if a quarter are, about a third
+# of those *labelled* sick are healthy people whom the reader misjudged. A vote helps, as long as the readers err
+# independently: it takes five of them to measure the perfect model at 0.95 or more. And the good model, truly at 0.90,
+# measures 0.78 against a single reader.
 #
 # Two things follow for this course.
 #
@@ -614,13 +620,13 @@ for words, (measure, values) in table.items():
 # %% [markdown]
 # ### Explain
 #
-# Twelve photographs average to mud. From eleven of them you can say nothing about the twelfth: a plain grey would be the better
-# guess. Twelve images of a clinic average to *an image of that clinic*. You know much of the next patient's picture before they have
-# walked in.
+# Twelve photographs average to mud. From eleven of them you can say nothing about the twelfth: a plain grey would be the
+# better guess. Twelve images of a clinic average to *an image of that clinic*. You know much of the next patient's picture
+# before they have walked in.
 #
-# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In the clinic the
-# camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a patch always lands in
-# the same place, at the same size (lesson 07).
+# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In the
+# clinic the camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a patch always
+# lands in the same place, at the same size (lesson 07).
 
 # %%
 claim(
@@ -636,16 +642,18 @@ claim(
 # %% [markdown]
 # ## 9 A model that everybody has
 #
-# **The third reason: popular architectures.** Hardly anybody trains a medical network from nothing. One takes a well-known network,
-# already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last layer, and trains it a little more.
-# The study that we follow did so with a ResNet-50, and found an Inception network to behave nearly the same [8]. Our victim is
-# an EfficientNet-Lite0 made in the same way, and its starting point is in a package that anybody can install.
+# **The third reason: popular architectures.** Hardly anybody trains a medical network from nothing. One takes a well-known
+# network, already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last layer, and trains it
+# a little more. The study that we follow did so with a ResNet-50, and found an Inception network to behave nearly the same
+# [8]. Our victim is an EfficientNet-Lite0 made in the same way, and its starting point is in a package that anybody can
+# install.
 #
 # ### Predict
 #
-# The victim's first layers were left as they were: edges and textures are the same in a radiograph as in a photograph. All the
-# others were trained on this clinic's images. Compare its convolution weights with the public ones from which they started. The
-# *cosine* between two long lists of numbers is 1 if they point the same way, and 0 if they have nothing to do with each other.
+# The victim's first layers were left as they were: edges and textures are the same in a radiograph as in a photograph. All
+# the others were trained on this clinic's images. Compare its convolution weights with the public ones from which they
+# started. The *cosine* between two long lists of numbers is 1 if they point the same way, and 0 if they have nothing to do
+# with each other.
 #
 # Where between 0 and 1 do you expect it? And for a network of the same architecture with random weights?
 #
@@ -681,13 +689,13 @@ show.curves(
 # %% [markdown]
 # ### Explain
 #
-# After its medical training, the victim is still nearly the public network; its trained layers have not gone far either. Whoever
-# downloads that network holds most of the victim in their hands, without having seen the hospital from inside. Lesson 05 turns this into an attack: train a
-# copy of your own, attack the copy, and carry the result over. A study of eye, chest and tissue images found that pre-training of this kind
-# can make such transfer dramatically easier [9].
+# After its medical training, the victim is still nearly the public network; its trained layers have not gone far either.
+# Whoever downloads that network holds most of the victim in their hands, without having seen the hospital from inside.
+# Lesson 05 turns this into an attack: train a copy of your own, attack the copy, and carry the result over. A study of eye,
+# chest and tissue images found that pre-training of this kind can make such transfer dramatically easier [9].
 #
-# There is another side to it. An architecture that everybody knows can be inspected by everybody, and regulators may want just that. To hide
-# it is no defence that lasts.
+# There is another side to it. An architecture that everybody knows can be inspected by everybody, and regulators may want
+# just that. To hide it is no defence that lasts.
 
 # %%
 claim("the victim's weights still point nearly where the public ones do", nearness > 0.9)
@@ -700,9 +708,9 @@ claim("random weights of the same architecture do not", abs(control) < 0.1)
 #
 # ### Predict
 #
-# Follow one patient: from the appointment to the picture, through the network into the archive, to the model, the report, the
-# treatment, the bill; perhaps into a clinical trial. At each step write down one person or firm who would gain if the model were
-# *wrong*, and in which direction. Take two minutes. Then look.
+# Follow one patient: from the appointment to the picture, through the network into the archive, to the model, the report,
+# the treatment, the bill; perhaps into a clinical trial. At each step write down one person or firm who would gain if the
+# model were *wrong*, and in which direction. Take two minutes. Then look.
 
 # %% jupyter={"source_hidden": true}
 steps = (
@@ -761,14 +769,15 @@ figure
 # | bill | an insurer who asks the model before paying | healthy | the image that was handed in, and a copy of the model |
 # | clinical trial | a sponsor whose drug is to look effective | healthy after treatment, sick before | all images of the trial, once |
 #
-# Note three things. The direction differs. The *access* differs, from "one pixel file" to "a sticker on the skin". And few of these
-# people look like a hacker. Most of them have a right to handle the image.
+# Note three things. The direction differs. The *access* differs, from "one pixel file" to "a sticker on the skin". And few
+# of these people look like a hacker. Most of them have a right to handle the image.
 #
 # (None of this says that such people do it. It says where the incentive is.)
 #
 # ### How much money is there?
 #
-# You will meet large figures in talks on this subject. Here are four of them, each followed back to where it came from. That was worth the trouble:
+# You will meet large figures in talks on this subject. Here are four of them, each followed back to where it came from. That
+# was worth the trouble:
 #
 # | what is told | what the origin says |
 # |---|---|
@@ -794,29 +803,30 @@ figure
 # %% [markdown]
 # The sums are enormous either way, and so is the uncertainty. A motive is established; a figure with three digits is not.
 #
-# Why do drugs appear here? Because models are coming into use in clinical trials as well. Where a model decides whether a tumour has shrunk, a billion may
-# depend on a few hundred images.
+# Why do drugs appear here? Because models are coming into use in clinical trials as well. Where a model decides whether a
+# tumour has shrunk, a billion may depend on a few hundred images.
 
 # %% [markdown]
 # ## 11 What was done elsewhere
 #
 # None of this began in medicine. Two attacks on real objects made everybody look up. You will build both in lesson 08.
 #
-# **Stop signs** [16]. With black and white stickers, a real stop sign was classified as another sign. You will hear "100 % in the
-# laboratory, and 84.8 % of the frames filmed from a moving car". Both figures are for *one* of the two classifiers that were tried (LISA-CNN). On
-# the other (GTSRB-CNN) the same style of stickers reached 80 % in the laboratory. Other designs reached 66.67 and 73.33 %.
+# **Stop signs** [16]. With black and white stickers, a real stop sign was classified as another sign. You will hear "100 %
+# in the laboratory, and 84.8 % of the frames filmed from a moving car". Both figures are for *one* of the two classifiers
+# that were tried (LISA-CNN). On the other (GTSRB-CNN) the same style of stickers reached 80 % in the laboratory. Other
+# designs reached 66.67 and 73.33 %.
 #
 # **Three-dimensional objects** [17]. A printed turtle is taken for a rifle, and a baseball for an espresso, by Google's
-# Inception-v3. The turtle succeeded in 82 of 100 photographs, the baseball in 59 of 100. So not "from every angle", as it is often told. Before the attack, all
-# photographs of the same objects were classified correctly.
+# Inception-v3. The turtle succeeded in 82 of 100 photographs, the baseball in 59 of 100. So not "from every angle", as it is
+# often told. Before the attack, all photographs of the same objects were classified correctly.
 
 # %%
 for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espresso": 59}.items():
     print(f"{name:<26} {metrics.proportion(photographs_fooled, 100)}")
 
 # %% [markdown]
-# Now compare: the authors of [16] and [17] had to print, light, turn and photograph. Their attack had to survive all of it. In a clinic, the image *is* a
-# file. Nobody drives past.
+# Now compare: the authors of [16] and [17] had to print, light, turn and photograph. Their attack had to survive all of it.
+# In a clinic, the image *is* a file. Nobody drives past.
 #
 # **And in medicine?** Finlayson and colleagues attacked three tasks [8]. Here is how they map to our clinics:
 #
@@ -826,7 +836,8 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # | chest radiographs: normal, or **pneumothorax** (air beside a collapsed lung) | chest: normal, or **pneumonia**. This differs, because public images of it exist |
 # | dermoscopy: nevus, or melanoma | skin: nevus, or melanoma |
 #
-# Their best-known figure shows six images, one of each class. Under each stands the probability of the disease, as the model saw it [18]:
+# Their best-known figure shows six images, one of each class. Under each stands the probability of the disease, as the model
+# saw it [18]:
 #
 # | | eye − | eye + | chest − | chest + | skin − | skin + |
 # |---|---|---|---|---|---|---|
@@ -835,18 +846,20 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # | a natural patch, the control | 0.01 % | 99.9 % | 0.3 % | 96.7 % | 69.7 % | 54.2 % |
 # | **an adversarial patch**, in plain sight | 98.3 % | 35.0 % | 100.0 % | 0.1 % | 100.0 % | 0.0 % |
 #
-# Find the two cells that surprise you most. In the last two columns the *natural* patch, a mere piece of a photograph, does half the damage by
-# itself. Without that row you would have credited all of it to the attack. **Never believe an attack without its control.**
+# Find the two cells that surprise you most. In the last two columns the *natural* patch, a mere piece of a photograph, does
+# half the damage by itself. Without that row you would have credited all of it to the attack. **Never believe an attack
+# without its control.**
 #
-# The authors themselves warn against panic. Are adversarial attacks the biggest concern about machine learning in medicine? *"Nowhere
-# close!"* they answer [19]. Most machine learning in health care today works on insurance claims, they say. There, the incentive to bend the
-# input a little is as old as billing. That is one more reason to understand the matter before it is urgent.
+# The authors themselves warn against panic. Are adversarial attacks the biggest concern about machine learning in medicine?
+# *"Nowhere close!"* they answer [19]. Most machine learning in health care today works on insurance claims, they say. There,
+# the incentive to bend the input a little is as old as billing. That is one more reason to understand the matter before it
+# is urgent.
 
 # %% [markdown]
 # ## 12 A threat model
 #
-# "Can this model be attacked?" has no answer. It is always yes, if the attacker may do everything. A claim about an attack or a defence only means
-# something together with a **threat model**. Five questions will do:
+# "Can this model be attacked?" has no answer. It is always yes, if the attacker may do everything. A claim about an attack
+# or a defence only means something together with a **threat model**. Five questions will do:
 #
 # | question | means | eye clinic: a practice that is paid for each laser treatment |
 # |---|---|---|
@@ -856,8 +869,8 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # | **Access** | how is the model asked, and how often? | it answers with a label, one image at a time; some 50 a day without attracting attention |
 # | **Constraints** | what must hold besides? | the file is saved with 8 bits a pixel; a doctor may look at it; the share of referrals must not jump |
 #
-# Each of these lines decides which lessons matter: knowing all the weights makes it a *white-box* attack (03, 04); not knowing them, transfer (05); asking the
-# model, queries (06); a sticker instead of pixels, patches (07).
+# Each of these lines decides which lessons matter: knowing all the weights makes it a *white-box* attack (03, 04); not
+# knowing them, transfer (05); asking the model, queries (06); a sticker instead of pixels, patches (07).
 #
 # Now yours. Pick another row of the big table above, and fill in the five lines. Nobody checks it. Keep it: in the last lesson
 # you will need one.
@@ -976,8 +989,8 @@ quiz(
 #
 # ## Sources
 #
-# 1. The agency's words of 11 April 2018, as quoted in *Review of Optometric Business*: reviewob.com/new-ai-device-to-detect-diabetic-eye-disease.
-# 2. American College of Physicians, *Diabetes Monthly*, 11 May 2018: diabetes.acponline.org/archives/2018/05/11/6.htm.
+# 1. The agency's words of 11 April 2018, as quoted at reviewob.com/new-ai-device-to-detect-diabetic-eye-disease.
+# 2. American College of Physicians, 11 May 2018: diabetes.acponline.org/archives/2018/05/11/6.htm.
 # 3. M. D. Abramoff et al., npj Digital Medicine 1:39 (2018): pmc.ncbi.nlm.nih.gov/articles/PMC6550188.
 # 4. G. Litjens et al., *A survey on deep learning in medical image analysis*, Medical Image Analysis 42:60 (2017), arXiv 1702.05747.
 # 5. *Variability and accuracy in interpretation of consolidation on chest radiography for diagnosing pneumonia in children under 5

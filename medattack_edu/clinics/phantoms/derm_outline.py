@@ -40,7 +40,7 @@ class Outline:
 
 def outline(rng, size, malignancy):
     """Draws the outline of one lesion: small, round and calm, or large, lobed and ragged, as `malignancy` grows."""
-    radius = log_normal(rng, 0.40 + 0.11 * malignancy, 0.44, 0.10, LARGEST_RADIUS)
+    radius = log_normal(rng, 0.41 + 0.08 * malignancy, 0.44, 0.10, LARGEST_RADIUS)
     x, y = own_frame(rng, size, radius, malignancy)
     depth = 1 - np.hypot(x, y) * round_wobble(rng, x, y, malignancy)
     depth = with_lobes(rng, depth, x, y, malignancy)
@@ -120,7 +120,7 @@ def at(positions, knots, values):
 
 def roughness(rng, size, malignancy):
     """Raggedness of the border at all scales: an addition to depth."""
-    coarse = log_normal(rng, 0.03 + 0.05 * malignancy, 0.4) * patches(rng, size)
+    coarse = log_normal(rng, 0.03 + 0.035 * malignancy, 0.4) * patches(rng, size)
     fine = log_normal(rng, 0.015 + 0.005 * malignancy, 0.4) * specks(rng, size)
     return coarse + fine
 

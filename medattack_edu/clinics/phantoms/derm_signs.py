@@ -104,7 +104,7 @@ def spread_beyond(rng, shape, scale, malignancy):
 def regression_scar(rng, shape, malignancy):
     """Where the lesion has gone and left a scar: how completely, (size, size), 0 to 1."""
     size = shape.inside.shape[0]
-    if not chance(rng, 0.04 + 0.55 * malignancy):
+    if not chance(rng, 0.05 + 0.42 * malignancy):
         return np.zeros((size, size), np.float32)
     where = region(rng, shape, between(rng, 0.2, 0.6), eccentric=0.75, softness=between(rng, 0.2, 0.7))
     uneven = np.clip(np.float32(0.85) + np.float32(0.2) * specks(rng, size), 0, 1)
@@ -135,7 +135,7 @@ SIGNS = (  # sign, how often in the blandest nevus, how often in the worst melan
     (dark_blotch, 0.10, 0.40),
     (irregular_dots, 0.10, 0.45),
     (milky_red_area, 0.08, 0.58),
-    (inflammation, 0.05, 0.65),
+    (inflammation, 0.06, 0.50),
     (tumour_vessels, 0.08, 0.33),
     (spread_beyond, 0.08, 0.40),
 )
