@@ -126,6 +126,8 @@ claim("the attack of the same size changes the answer", said[2] != said[0])
 # 2. **Run.** `Shift` + `Enter` runs a cell. Run the cells from top to bottom; each builds on those above.
 # 3. **Explain.** The text after the cell says what happened, and why.
 #
+# The code of some pictures, and of the quiz, is folded away. A click on the dots unfolds it.
+#
 # A green tick is a **claim**. Whatever a lesson asserts about results is a line of code, and it is tested on *your* images and
 # *your* model. If something does not hold for you, the line says so and the lesson goes on. Then you have found something
 # interesting.
@@ -222,7 +224,11 @@ print("confidence", scores.confidence)
 
 # %% jupyter={"source_hidden": true}
 image, label = x[0], y[0].item()
-row, column, side = 60, 44, 6  # where to look closer
+side, edge = 6, image.shape[-1] // 3
+middle = image[0, edge:-edge, edge:-edge]  # channel 0 is red
+contrast = middle.unfold(0, side, 1).unfold(1, side, 1).std((2, 3))
+down, across = divmod(int(contrast.argmax()), contrast.shape[1])
+row, column = edge + down, edge + across  # where there is most to see
 
 figure, (whole, part) = show.picture(
     9, 4.2, 1, 2, alt=f"An image, and {side} by {side} of its pixels with their values."
@@ -232,7 +238,7 @@ whole.plot(
     [column, column + side, column + side, column, column], [row, row, row + side, row + side, row], color=show.ORANGE
 )
 whole.set(title=f"label {label}: {here.classes[label]}", xlabel="column", ylabel="row")
-close_up = image[0, row : row + side, column : column + side].cpu()  # channel 0 is red
+close_up = image[0, row : row + side, column : column + side].cpu()
 part.imshow(close_up, cmap="gray", vmin=0, vmax=1)
 for r in range(side):
     for c in range(side):
@@ -384,6 +390,7 @@ claim("your accuracy is the library's", abs(yours - scores.accuracy) < 1e-6)
 # | 02 | [Fine-tune the victim](02_fine_tune_the_victim.ipynb) | the model that the rest of the course attacks |
 # | 03 | [The fast gradient sign attack](03_fast_gradient_sign.ipynb) | your first attack: one step up the hill |
 # | 04 | [Projected gradient descent](04_projected_gradient_descent.ipynb) | the strong one: many small steps |
+# | 05 to 12 | in preparation | attacks without the model, patches, the physical world; why it works; how to harden a model |
 #
 # Each takes 30 to 60 minutes, and builds on those before it. Here is what you have solved so far:
 

@@ -148,7 +148,7 @@ claim("your operating point at 0.5 is the library's", same)
 
 # %% [markdown]
 # Look at the two intervals and their n. The sensitivity rests on the sick patients alone. Where only few of the patients are
-# sick, as in most of medicine, it is the number that you know least about. It is also the one that patients care about most.
+# sick, it is the number that you know least about, and it is the one that tells how much disease is missed.
 #
 # ## 3 Who is sent on?
 #
@@ -165,20 +165,30 @@ claim("your operating point at 0.5 is the library's", same)
 # ### Run
 
 # %%
-SENSITIVITY, SPECIFICITY = 0.872, 0.907  # IDx-DR in its trial [3]
+trial = (0.872, 0.907)  # sensitivity and specificity of IDx-DR [3]
+ends = ((0.818, 0.883), (0.912, 0.927))  # the lower and the upper ends of their 95 % intervals
 
 
-def thousand_people(prevalence):
+def thousand_people(prevalence, sensitivity, specificity):
     """How many of 1,000 people are found, missed, false alarms and cleared, where this share is sick."""
     sick = round(1000 * prevalence)
-    found, cleared = round(sick * SENSITIVITY), round((1000 - sick) * SPECIFICITY)
+    found, cleared = round(sick * sensitivity), round((1000 - sick) * specificity)
     return found, sick - found, 1000 - sick - cleared, cleared
 
 
+def share_of_sick(prevalence, sensitivity, specificity):
+    """Of those called sick, the share that is sick."""
+    found, _, alarms, _ = thousand_people(prevalence, sensitivity, specificity)
+    return found / (found + alarms)
+
+
 for prevalence in (0.238, 0.05):
-    found, missed, alarms, cleared = thousand_people(prevalence)
-    share = found / (found + alarms)
-    print(f"where {prevalence:.1%} are sick: {found + alarms} of 1,000 sent on, {found} of them ({share:.0%}) sick")
+    found, missed, alarms, cleared = thousand_people(prevalence, *trial)
+    low, high = (share_of_sick(prevalence, *end) for end in ends)
+    print(f"where {prevalence:.1%} are sick, {found + alarms} of 1,000 are sent on, {found} of them sick:")
+    print(
+        f"    {share_of_sick(prevalence, *trial):.0%} (with the ends of the trial's intervals {low:.0%} to {high:.0%})"
+    )
 
 # %% jupyter={"source_hidden": true}
 names = ("sick, found", "sick, missed", "healthy, false alarm", "healthy, cleared")
@@ -187,7 +197,7 @@ figure, axes = show.picture(
     11, 4.4, 1, 2, alt="1,000 people where 23.8 % are sick, and where 5 % are, each as a small square."
 )
 for ax, prevalence in zip(axes, (0.238, 0.05), strict=True):
-    counts, start = thousand_people(prevalence), 0
+    counts, start = thousand_people(prevalence, *trial), 0
     for count, name, (colour, marker) in zip(counts, names, looks, strict=True):
         places = range(start, start + count)
         start += count
@@ -210,8 +220,8 @@ figure
 # where it is used*. A figure from a trial does not travel with the device.
 
 # %%
-found, _, alarms, _ = thousand_people(0.05)
-claim("where 5 % are sick, most of those sent on are healthy", alarms > found, detail=f"{alarms} against {found}")
+likely, at_best = share_of_sick(0.05, *trial), share_of_sick(0.05, *ends[1])
+claim("where 5 % are sick, most of those sent on are healthy", at_best < 0.5, detail=f"sick: {likely:.0%}")
 
 # %% [markdown]
 # ## 4 Moving the line
@@ -432,6 +442,7 @@ readings = {
 for pair, (a, b) in readings.items():
     observed = metrics.proportion((a == b).sum(), 12)
     chance = a.float().mean() * b.float().mean() + (1 - a.float().mean()) * (1 - b.float().mean())
+    # Kappa is the agreement on another scale, so the agreement's interval becomes kappa's (chance held fixed).
     low, high = ((bound - chance) / (1 - chance) for bound in (observed.low, observed.high))
     interval = f"95 % interval {low:.2f} to {high:.2f}, n = 12"
     print(f"{pair}: agree on {observed:.0%}, kappa {kappa(a, b):.2f} ({interval})")
@@ -677,10 +688,12 @@ nearness, control = cosine(torch.cat(ours), torch.cat(public)), cosine(torch.cat
 print(f"{sum(map(len, ours)):,} weights in {len(ours)} layers")
 print(f"cosine of the victim's and the public ones: {nearness:.3f}")
 print(f"cosine of the victim's and random ones:     {control:.3f}")
+moved = (torch.cat(ours) - torch.cat(public)).norm() / torch.cat(public).norm()
+print(f"in training the weights have moved by {moved:.1%} of their length")
 
 lines = {
-    f"public network: {nearness:.2f} over all": (range(1, len(ours) + 1), list(map(cosine, ours, public))),
-    f"random weights: {control:.2f} over all": (range(1, len(ours) + 1), list(map(cosine, ours, random))),
+    "victim and public network": (range(1, len(ours) + 1), list(map(cosine, ours, public))),
+    "victim and random weights": (range(1, len(ours) + 1), list(map(cosine, ours, random))),
 }
 show.curves(
     lines, xlabel="layer, from the image to the answer", ylabel="cosine", title="How near are the victim's weights?"
@@ -872,8 +885,8 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # Each of these lines decides which lessons matter: knowing all the weights makes it a *white-box* attack (03, 04); not
 # knowing them, transfer (05); asking the model, queries (06); a sticker instead of pixels, patches (07).
 #
-# Now yours. Pick another row of the big table above, and fill in the five lines. Nobody checks it. Keep it: in the last lesson
-# you will need one.
+# Now yours. Pick another row of the big table above, and fill in the five lines. Nobody checks it. Keep it: whenever a later
+# lesson claims that an attack works, hold it against your five lines.
 
 # %%
 my_threat_model = {
@@ -900,7 +913,7 @@ else:
 # > - Which public network did it start from?
 # > - Between camera and report, who can touch the image? Would anyone notice?
 # >
-# > The last question is the cheapest to ask and the one that is asked least.
+# > The last question costs nothing to ask. The rest of this course is about what hangs on its answer.
 
 # %% [markdown]
 # ## Quiz
