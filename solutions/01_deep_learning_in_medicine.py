@@ -247,7 +247,7 @@ explore.threshold(scores, here.classes)
 probability = scores.probabilities  # of the disease, (n,)
 truth = scores.labels
 sick, healthy = int((truth == 1).sum()), int((truth == 0).sum())
-find_all = probability[truth == 1].min().item() - 1e-6  # even the least suspected sick patient reaches it
+find_all = max(0.0, probability[truth == 1].min().item() - 1e-6)  # even the least suspected sick patient reaches it
 clear_all = probability[truth == 0].max().item() + 1e-6  # not even the most suspected healthy one reaches it
 
 aims = {"find every sick one": find_all, "the usual 0.5": 0.5, "clear every healthy one": clear_all}

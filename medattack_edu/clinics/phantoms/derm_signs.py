@@ -106,7 +106,7 @@ def regression_scar(rng, shape, malignancy):
     size = shape.inside.shape[0]
     if not chance(rng, 0.05 + 0.42 * malignancy):
         return np.zeros((size, size), np.float32)
-    where = region(rng, shape, between(rng, 0.2, 0.6), eccentric=0.75, softness=between(rng, 0.2, 0.7))
+    where = region(rng, shape, between(rng, 0.2, 0.6), eccentric=0.75, softness=between(rng, 0.6, 1.2))
     uneven = np.clip(np.float32(0.85) + np.float32(0.2) * specks(rng, size), 0, 1)
     return np.float32(between(rng, 0.45, 0.95)) * where * uneven
 
