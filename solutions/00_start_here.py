@@ -471,4 +471,4 @@ quiz(
 # 1. S. G. Finlayson, H. W. Chung, I. S. Kohane, A. L. Beam. *Adversarial attacks against medical deep learning systems.*
 #    [arXiv 1804.05296](https://arxiv.org/abs/1804.05296) (2018, rewritten 2019). Its three tasks: fundus photographs, chest
 #    radiographs (pneumothorax), dermoscopy.
-# 2. Yang et al., *MedMNIST v2*, Scientific Data 10:41 (2023). `medattack fetch` shows the source and the licence of each collection.
+# 2. Yang et al., *MedMNIST v2*, Scientific Data (2023). `medattack fetch` shows the source and the licence of each collection.

@@ -925,7 +925,7 @@ quiz(
     ["about 90 %", "about 50 %", "about 8 %"],
     answer="about 8 %",
     why={
-        "about 90 %": "That is the sensitivity: of the sick, the share found. The question starts from those *called* sick.",
+        "about 90 %": "That is the sensitivity: of the sick, the share found. The question starts from those called sick.",
         "about 50 %": "Count 1,000 people: 10 are sick, 9 of them are found. How many of the 990 healthy are called sick?",
         "about 8 %": "Of 1,000 people 10 are sick and 9 of them are found. Of the 990 healthy, 99 are called sick. 9 of 108 are sick.",
     },
@@ -963,7 +963,7 @@ quiz(
         "too, and each of those is counted against the model.",
         "the model is better than radiologists": "It agrees with the labels about as well as two readers agree with each other. "
         "Neither of these is the truth.",
-        "the model is wrong on 14 % of the patients": "It differs from the *label* on 14 %. Some of those labels are wrong.",
+        "the model is wrong on 14 % of the patients": "It differs from the label on 14 %. Some of those labels are wrong.",
     },
 )
 

@@ -39,7 +39,7 @@ def reference_operating_point(logits, y, threshold):
         ),
         (
             "With `called = logits.softmax(1)[:, 1] >= threshold`: the sensitivity is the mean of `called[sick]` as numbers, "
-            "and the specificity is the same for those who are *not* called, among those who are *not* sick."
+            "and the specificity is the same for those who are not called, among those who are not sick."
         ),
     ),
 )
@@ -87,7 +87,7 @@ def _operating_slips(logits, probability, called, sick, threshold):
         (
             (_share(sick[called]), _share(~sick[~called])),
             (
-                "Those are shares of the *called*: how many of those called sick are sick. That is another question, and you "
+                "Those are shares of the called: how many of those called sick are sick. That is another question, and you "
                 "will meet it below. Sensitivity asks how many of the sick are called sick."
             ),
         ),
@@ -287,7 +287,7 @@ def _kappa_slips(a, b):
         (observed - by_chance, "That is the agreement beyond chance. What is the most that it could have been?"),
         (by_chance, "That is the agreement by chance alone."),
         (beyond(0.5), "You took chance to be 0.5. These two call few images sick: chance makes them agree more often."),
-        (beyond(p * q), "By chance, they can also agree that an image is *healthy*."),
+        (beyond(p * q), "By chance, they can also agree that an image is healthy."),
         (beyond(p * p + (1 - p) ** 2), "You used the habits of the first reader for both."),
         (beyond(q * q + (1 - q) ** 2), "You used the habits of the second reader for both."),
         (

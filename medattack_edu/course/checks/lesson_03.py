@@ -1,4 +1,4 @@
-"""Lesson 03's exercises: the input gradient, the step, its control, and the curve. The lesson itself is in solutions/."""
+"""Lesson 03's exercises: the input gradient, the step, its control, the curve. The lesson itself is in solutions/."""
 
 import copy
 
@@ -38,16 +38,17 @@ def reference_input_gradient(model, x, y):
     reference=reference_input_gradient,
     hints=(
         (
-            "Three things: tell PyTorch to watch the pixels; compute the loss; ask for its gradient at the pixels. Watch a copy "
-            "(`x.clone().requires_grad_()`), so that the caller's images stay as they were."
+            "Three things: tell PyTorch to watch the pixels; compute the loss; ask for its gradient at the pixels. "
+            "Watch a copy (`x.clone().requires_grad_()`), so that the caller's images stay as they were."
         ),
         (
-            "The loss is `F.cross_entropy(model(x), y, ...)`. By default it is the *mean* over the batch, and then an image's "
+            "The loss is `F.cross_entropy(model(x), y, ...)`. By default it is the *mean* over the batch, and then "
+            "an image's "
             'gradient shrinks when it has neighbours. With `reduction="sum"` each image keeps its own.'
         ),
         (
-            "`torch.autograd.grad(loss, x)` gives a tuple with one entry for each thing that you asked about: here one. (Or "
-            "`loss.backward()`, after which the gradient lies in `.grad` of your watched copy.)"
+            "`torch.autograd.grad(loss, x)` gives a tuple with one entry for each thing that you asked about: here "
+            "one. (Or `loss.backward()`, after which the gradient lies in `.grad` of your watched copy.)"
         ),
     ),
 )
@@ -61,8 +62,8 @@ def check_input_gradient(input_gradient):
     input_gradient(model, mine, y)
     if mine.requires_grad:
         raise Mistake(
-            "Your function left `requires_grad` switched on in the caller's images. PyTorch would go on recording whatever is "
-            "done with them, and a second call would add its gradient to the first. Watch a copy."
+            "Your function left `requires_grad` switched on in the caller's images. PyTorch would go on recording "
+            "whatever is done with them, and a second call would add its gradient to the first. Watch a copy."
         )
     alone = call(input_gradient, model, x[:1], y[:1])
     expect_tensor(alone, shape=x[:1].shape, what="the gradient of a single image")
@@ -78,7 +79,8 @@ def _compare_gradients(out, model, x, y):
     before, after = _nudged(model, x[row], y[row], place)
     slope = (after - before) / NUDGE
     told = (
-        f"Image {row}: its loss is {before:.4f}. With the value at {place} (colour, row, column) pushed up by {NUDGE:g} it is "
+        f"Image {row}: its loss is {before:.4f}. With the value at {place} (colour, row, column) pushed up by "
+        f"{NUDGE:g} it is "
         f"{after:.4f}, a slope of {slope:.2f}. Your gradient says {out[row][place]:.2f} there. "
     )
     for wrong, meaning in _gradient_slips(model, x, y, expected):
@@ -103,14 +105,16 @@ def _gradient_slips(model, x, y, expected):
 
     answers = model(x).argmax(1)
     twice = (
-        "That comes out when softmax runs before `F.cross_entropy`, which does it itself: it wants logits. Done twice, the slope "
-        "fades."
+        "That comes out when softmax runs before `F.cross_entropy`, which does it itself: it wants logits. Done "
+        "twice, the slope fades."
     )
     mean = (
-        f"That is {n} times too little, and there are {n} images. A mean over the batch makes an image's slope depend on its "
-        "neighbours. Each image has a loss of its own."
+        f"That is {n} times too little, and there are {n} images. A mean over the batch makes an image's slope depend "
+        "on its neighbours. Each image has a loss of its own."
     )
-    logit = "That is the slope of a logit. The loss falls when the true class's logit grows, and it looks at both logits."
+    logit = (
+        "That is the slope of a logit. The loss falls when the true class's logit grows, and it looks at both logits."
+    )
     slips = [
         (-expected, "The same size, the other way: that is the direction in which the loss falls."),
         (expected.sign(), "Those are the signs alone. They come later; here the sizes are wanted as well."),
@@ -125,7 +129,8 @@ def _gradient_slips(model, x, y, expected):
         ),
     ]
     by_answer = gradient_of(lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"), answers)
-    told = "That comes out when the model's own answers stand in for the labels: an image that it gets wrong is pushed back."
+    told = "That comes out when the model's own answers stand in for the labels: an image that it gets wrong is "
+    "pushed back."
     slips += [(by_answer, told), (by_answer / n, told)]
     if n > 1:
         slips.append((expected / n, mean))
@@ -146,13 +151,13 @@ def reference_fgs(model, x, y, eps):
     reference=reference_fgs,
     hints=(
         (
-            "You have `input_gradient` already: it points up the hill. What is left: its sign at each pixel value, a step of "
-            "`eps`, and a look at the pixel range."
+            "You have `input_gradient` already: it points up the hill. What is left: its sign at each pixel value, a "
+            "step of `eps`, and a look at the pixel range."
         ),
         "`gradient.sign()` is 1, -1 or 0. A step along it moves each pixel value by `eps`. Up the hill means: add.",
         (
-            "`x + eps * signs` may leave the range from 0 to 1 where a pixel was nearly black or white. `.clamp(0, 1)` brings it "
-            "back. If your images still carry the recording of the gradient, `.detach()` ends it."
+            "`x + eps * signs` may leave the range from 0 to 1 where a pixel was nearly black or white. `.clamp(0, "
+            "1)` brings it back. If your images still carry the recording of the gradient, `.detach()` ends it."
         ),
     ),
 )
@@ -165,8 +170,8 @@ def check_fgs(fgs):
     _compare_steps(out.detach(), model, x, y, eps)
     if out.requires_grad:
         raise Mistake(
-            "Your images are right, and they still carry the recording of how they came about (`requires_grad` is on). Each "
-            "attack would keep a whole pass through the model in memory. Hand back plain images."
+            "Your images are right, and they still carry the recording of how they came about (`requires_grad` is "
+            "on). Each attack would keep a whole pass through the model in memory. Hand back plain images."
         )
     for size in (0.02, 0.0):
         again = call(fgs, model, x, y, size)
@@ -186,8 +191,8 @@ def _compare_steps(out, model, x, y, eps):
     before, after = _losses(model, x, y), _losses(model, out, y)
     if after.mean() < before.mean():
         raise Mistake(
-            f"Your images are now easier for the model: its loss fell from {before.mean():.2f} to {after.mean():.2f}. You are "
-            "walking downhill. The attack climbs."
+            f"Your images are now easier for the model: its loss fell from {before.mean():.2f} to {after.mean():.2f}. "
+            "You are walking downhill. The attack climbs."
         )
     moved = (out - x).abs()
     _refuse_a_wrong_size(moved, x, eps)
@@ -202,8 +207,9 @@ def _compare_steps(out, model, x, y, eps):
             raise Mistake(f"Image {row} became easier: its loss fell from {before[row]:.2f} to {after[row]:.2f}.{why}")
     against = int(((out - expected).abs() > 1e-5).sum())
     raise Mistake(
-        f"{against} of {out.numel()} pixel values are not where a step of {eps:g} up their own slope leads. The loss rose from "
-        f"{before.mean():.2f} to {after.mean():.2f}; it could have been {_losses(model, expected, y).mean():.2f}."
+        f"{against} of {out.numel()} pixel values are not where a step of {eps:g} up their own slope leads. The loss "
+        f"rose from {before.mean():.2f} to {after.mean():.2f}; it could have been "
+        f"{_losses(model, expected, y).mean():.2f}."
     )
 
 
@@ -217,8 +223,8 @@ def _refuse_a_wrong_size(moved, x, eps):
     idle = int((spent < eps - 1e-5).sum())
     if idle > len(spent) // 20 and far < 2 * eps:
         raise Mistake(
-            f"{idle} of {len(spent)} pixel values kept some of their budget, though they had room on both sides: on average "
-            f"they moved by {spent.mean():.4f}, and each may move by {eps:g}. What is not spent is lost."
+            f"{idle} of {len(spent)} pixel values kept some of their budget, though they had room on both sides: on "
+            f"average they moved by {spent.mean():.4f}, and each may move by {eps:g}. What is not spent is lost."
         )
     if far > eps + 1e-6:
         raise Mistake(f"A pixel value moved by {far:.3f}; the budget is {eps:g} for each.")
@@ -239,16 +245,16 @@ def reference_noise(x, eps, generator):
     reference=reference_noise,
     hints=(
         (
-            "You need a 1 or a -1 for each pixel value, by the toss of a coin. Start with coins of 0 and 1, or with random numbers "
-            "whose sign you take."
+            "You need a 1 or a -1 for each pixel value, by the toss of a coin. Start with coins of 0 and 1, or with "
+            "random numbers whose sign you take."
         ),
         (
-            "`torch.randint(0, 2, x.shape, generator=generator)` tosses a coin of 0 or 1 for each value. Which sum turns 0 into -1 "
-            "and 1 into 1? (`torch.randn` and its `.sign()` do as well.)"
+            "`torch.randint(0, 2, x.shape, generator=generator)` tosses a coin of 0 or 1 for each value. Which sum "
+            "turns 0 into -1 and 1 into 1? (`torch.randn` and its `.sign()` do as well.)"
         ),
         (
-            "Twice the coins minus one gives the signs. Then it goes on as in `fgs`: a step of `eps` along them, and the pixel range "
-            "from 0 to 1. Signs of another type or device: `.to(x)` converts."
+            "Twice the coins minus one gives the signs. Then it goes on as in `fgs`: a step of `eps` along them, and "
+            "the pixel range from 0 to 1. Signs of another type or device: `.to(x)` converts."
         ),
     ),
 )
@@ -264,18 +270,23 @@ def check_noise(noise):
     again, other = call(noise, x, eps, _coins(1)), call(noise, x, eps, _coins(2))
     if not torch.equal(first, again):
         raise Mistake(
-            "Two calls with generators of the same seed gave different noise, so nobody could repeat your experiment. Draw from "
-            "the `generator` that came in."
+            "Two calls with generators of the same seed gave different noise, so nobody could repeat your experiment. "
+            "Draw from the `generator` that came in."
         )
     one = _coins(1)
     if torch.equal(first, other) or torch.equal(call(noise, x, eps, one), call(noise, x, eps, one)):
         raise Mistake("Every call gives the same noise, whatever generator comes in. Draw from the one that came in.")
     if not torch.equal(outside, torch.get_rng_state()):
-        raise Mistake("Your function draws from PyTorch's global generator or seeds it anew. Leave it alone: draw from `generator`.")
+        raise Mistake(
+            "Your function draws from PyTorch's global generator or seeds it anew. Leave it alone: draw from "
+            "`generator`."
+        )
     still = call(noise, x, 0.0, _coins(1))
     if not torch.equal(still, x):
         raise Mistake(f"At eps = 0 nothing may move; a pixel value moved by {(still - x).abs().max():.3f}.")
-    return "Every value spends its budget, up or down by a fair coin of its own, and the same seed tosses the same coins."
+    return (
+        "Every value spends its budget, up or down by a fair coin of its own, and the same seed tosses the same coins."
+    )
 
 
 def _refuse_another_size(out, x, eps):
@@ -286,8 +297,9 @@ def _refuse_another_size(out, x, eps):
     idle = int((spent < eps - 1e-5).sum())
     if idle:
         raise Mistake(
-            f"{idle} of {len(spent)} pixel values with room on both sides moved by less than eps = {eps:g}; on average they moved "
-            f"by {spent.mean():.3f}. The attack spends all of its budget, so a fair control does too."
+            f"{idle} of {len(spent)} pixel values with room on both sides moved by less than eps = {eps:g}; on "
+            f"average they moved by {spent.mean():.3f}. The attack spends all of its budget, so a fair control does "
+            f"too."
         )
 
 
@@ -296,8 +308,8 @@ def _refuse_a_pattern(out, x, eps):
     signs = (out - x).sign()
     up = (signs[free] > 0).double().mean().item()
     unfair = Mistake(
-        f"{100 * up:.0f} % of the pixel values went up. With a fair coin it is about half: a shift of most of them one way is "
-        "another brightness, and no noise."
+        f"{100 * up:.0f} % of the pixel values went up. With a fair coin it is about half: a shift of most of them "
+        "one way is another brightness, and no noise."
     )
     if not 0.1 < up < 0.9:
         raise unfair
@@ -308,7 +320,10 @@ def _refuse_a_pattern(out, x, eps):
     ):
         alike = (left == right)[both].double().mean().item()
         if alike > 0.9:
-            raise Mistake(f"{name} the same coins ({100 * alike:.0f} % of them agree; chance gives half). Toss one for each value.")
+            raise Mistake(
+                f"{name} the same coins ({100 * alike:.0f} % of them agree; chance gives half). Toss one for each "
+                f"value."
+            )
     if not 0.4 < up < 0.6:
         raise unfair
 
@@ -332,14 +347,16 @@ def reference_accuracy_curve(model, x, y, attack, sizes):
     title="Accuracy against eps",
     reference=reference_accuracy_curve,
     hints=(
-        "For each size in `sizes`: attack the images, then measure. Collect the accuracies in a list, and return it at the end.",
+        "For each size in `sizes`: attack the images, then measure. Collect the accuracies in a list, and return it "
+        "at the end.",
         (
-            "`attack(x, eps)` gives the attacked images for one size. Start from the clean `x` each time, and keep the result under "
-            "another name. `evaluate(model, images, y)` measures; `.accuracy` of what it returns is what you want."
+            "`attack(x, eps)` gives the attacked images for one size. Start from the clean `x` each time, and keep "
+            "the result under another name. `evaluate(model, images, y)` measures; `.accuracy` of what it returns is "
+            "what you want."
         ),
         (
-            "An empty list, a loop `for eps in sizes`, and in it one `append` of `evaluate(...).accuracy`. Leave the accuracy as it "
-            "is: `float()` would throw its interval away."
+            "An empty list, a loop `for eps in sizes`, and in it one `append` of `evaluate(...).accuracy`. Leave the "
+            "accuracy as it is: `float()` would throw its interval away."
         ),
     ),
 )
@@ -358,13 +375,15 @@ def check_accuracy_curve(accuracy_curve):
         out = call(accuracy_curve, model, x, y, darken, CURVE_SIZES)
     _look_at_the_calls(asked, x)
     if not isinstance(out, list | tuple | torch.Tensor) or len(out) != len(CURVE_SIZES):
-        raise Mistake(f"A list with an accuracy for each of the {len(CURVE_SIZES)} sizes was expected; {describe(out)} came.")
+        raise Mistake(
+            f"A list with an accuracy for each of the {len(CURVE_SIZES)} sizes was expected; {describe(out)} came."
+        )
     expected = reference_accuracy_curve(model, x, y, lambda images, eps: (images - eps).clamp(0, 1), CURVE_SIZES)
     _compare_curves(out, expected, model, x, y)
     if not all(hasattr(value, "low") and hasattr(value, "n") for value in out):
         raise Mistake(
-            "The accuracies are right, and they came without their intervals, which the picture draws as bands. `evaluate` gives "
-            "an accuracy that carries its own; hand it on as it is."
+            "The accuracies are right, and they came without their intervals, which the picture draws as bands. "
+            "`evaluate` gives an accuracy that carries its own; hand it on as it is."
         )
     return "One accuracy for each size, each attack from the clean images, and each number with its interval."
 
@@ -376,12 +395,14 @@ def _look_at_the_calls(asked, x):
         if not torch.equal(images, x):
             off = (images - x).abs().max()
             raise Mistake(
-                f"For the size {size:g}, `attack` was handed images that had already been changed, by up to {off:.2f}. Then the "
+                f"For the size {size:g}, `attack` was handed images that had already been changed, by up to "
+                f"{off:.2f}. Then the "
                 "budgets add up. Each size starts from the clean images."
             )
         if not any(abs(size - wanted) < 1e-9 for wanted in CURVE_SIZES):
             raise Mistake(
-                f"`attack` was called with the size {size:g}; asked for were {', '.join(f'{s:g}' for s in CURVE_SIZES)}, in pixel "
+                f"`attack` was called with the size {size:g}; asked for were "
+                f"{', '.join(f'{s:g}' for s in CURVE_SIZES)}, in pixel "
                 "units, as they are."
             )
     for wanted in CURVE_SIZES:
@@ -399,12 +420,24 @@ def _compare_curves(out, expected, model, x, y):
     still = [((model((x - eps).clamp(0, 1)).argmax(1) == y) & right).double() for eps in CURVE_SIZES]
     for wrong, meaning in (
         ([1 - v for v in wanted], "Those are the shares of wrong answers."),
-        ([wanted[1]] * len(wanted), "That is the accuracy on the clean images, for every size. Is it the attacked ones that you measure?"),
+        (
+            [wanted[1]] * len(wanted),
+            "That is the accuracy on the clean images, for every size. Is it the attacked ones that you measure?",
+        ),
         (sorted(wanted, reverse=True), "The numbers are right, in another order. They belong in the order of `sizes`."),
         (sorted(wanted), "The numbers are right, in another order. They belong in the order of `sizes`."),
-        ([s.sum().item() / int(right.sum()) for s in still], "You left out the images that were wrong before. Accuracy counts them all."),
-        ([s.mean().item() for s in still], "An image that was wrong before and is right now counts as right: accuracy asks about now."),
-        ([1 - s.sum().item() / int(right.sum()) for s in still], "Those are success rates of the attack. Asked for is the accuracy."),
+        (
+            [s.sum().item() / int(right.sum()) for s in still],
+            "You left out the images that were wrong before. Accuracy counts them all.",
+        ),
+        (
+            [s.mean().item() for s in still],
+            "An image that was wrong before and is right now counts as right: accuracy asks about now.",
+        ),
+        (
+            [1 - s.sum().item() / int(right.sum()) for s in still],
+            "Those are success rates of the attack. Asked for is the accuracy.",
+        ),
     ):
         if _same_numbers(values, wrong):
             raise Mistake(told + meaning)
@@ -412,7 +445,7 @@ def _compare_curves(out, expected, model, x, y):
 
 
 class _BrightnessClinic(nn.Module):
-    """Calls an image sick when it is brighter than half: what an attack does to its accuracy can be done in one's head."""
+    """Calls an image sick when it is brighter than half, so that its accuracy under attack can be done in one's head."""
 
     def forward(self, x):
         score = 20 * (x.mean((1, 2, 3)) - 0.5)
