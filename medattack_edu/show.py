@@ -77,6 +77,11 @@ def percent(probability):
     return f"{100 * probability:.0f} %"
 
 
+def readable(name):
+    """A class's name as people write it."""
+    return str(name).replace("_", " ")
+
+
 def gallery(x, y, classes, model=None, columns=8):
     """Images in a grid, each with its diagnosis; with a model, also its answer.
 
@@ -89,7 +94,7 @@ def gallery(x, y, classes, model=None, columns=8):
     columns = max(1, min(columns, n))
     rows = max(1, math.ceil(n / columns))
     alt = f"{n} images: " + ", ".join(f"{int((y == k).sum())} {name}" for k, name in enumerate(classes)) + "."
-    height = 1.75 if model is None else 2.0
+    height = 1.75 if model is None else 2.2
     figure, axes = picture(1.5 * columns, height * rows, rows, columns, alt, squeeze=False)
     said = answers(model, x) if model is not None else None
     for i, ax in enumerate(axes.flat):
@@ -97,7 +102,7 @@ def gallery(x, y, classes, model=None, columns=8):
         if i >= n:
             continue
         ax.imshow(pixels(x[i]))
-        ax.set_title(classes[int(y[i])], fontsize=10, pad=3)
+        ax.set_title(readable(classes[int(y[i])]), fontsize=10, pad=3)
         if said:
             _verdict(ax, said[0][i], said[1][i], int(y[i]), classes)
     return figure
@@ -115,7 +120,7 @@ def compare(versions, y, model, classes=None, columns=6):
     n = min(columns, len(y))
     classes = classes or [str(k) for k in range(int(y.max()) + 1 if len(y) else 2)]
     rates = {}
-    figure, axes = picture(1.75 * n + 0.4, 2.05 * len(versions), len(versions), n, squeeze=False)
+    figure, axes = picture(1.75 * n + 0.4, 2.25 * len(versions), len(versions), n, squeeze=False)
     for row, (name, x) in zip(axes, versions.items(), strict=True):
         said, sure = answers(model, x[:n])
         rates[name] = sum(a == int(t) for a, t in zip(said, y[:n], strict=True))
@@ -125,7 +130,7 @@ def compare(versions, y, model, classes=None, columns=6):
             _verdict(ax, said[i], sure[i], int(y[i]), classes)
         row[0].set_ylabel(name, fontsize=13)
     for i, ax in enumerate(axes[0]):
-        ax.set_title(classes[int(y[i])], fontsize=11)
+        ax.set_title(readable(classes[int(y[i])]), fontsize=11)
     figure.alt = f"{n} patients. Right answers of the model: " + ", ".join(f"{k} {v} of {n}" for k, v in rates.items()) + "."
     return figure
 
@@ -143,7 +148,7 @@ def perturbation(x, x_adv, model, y, classes, factor=None):
     largest = change.abs().max().item()
     factor = factor or max(1, math.floor(0.5 / largest) if largest else 1)
     said, sure = answers(model, torch.stack([x, x_adv]))
-    figure, axes = picture(12, 3.7, 1, 4)
+    figure, axes = picture(12, 3.9, 1, 4)
     panels = (x, 0.5 + change, 0.5 + factor * change, x_adv)
     titles = ("before", "change, as it is", f"change, {factor} times", "after")
     for ax, panel, title in zip(axes, panels, titles, strict=True):
@@ -263,9 +268,9 @@ def _bare(ax):
 
 
 def _verdict(ax, answer, probability, truth, classes):
-    """Write the model's answer under an image; a wrong one in red and with a cross, so that colour is not alone."""
+    """Write the model's answer under an image, in two lines; a wrong one in red and with a cross: colour is not alone."""
     right = answer == truth
-    text = f"{'✓' if right else '✗'} {classes[answer]} {percent(probability)}"
+    text = f"{'✓' if right else '✗'} {readable(classes[answer])}\n{percent(probability)}"
     ax.text(
         0.5,
         -0.04,
