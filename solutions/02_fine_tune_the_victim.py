@@ -51,6 +51,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from medattack_edu import check, claim, evaluate, explore, hint, metrics, models, open_clinic, progress, quiz, show  # noqa: F401 (hint is for you)
+from medattack_edu.clinics.images import ImageSet
 from medattack_edu.models.finetune import augmentation, class_weights, finetune, train_step
 
 torch.manual_seed(seed)
@@ -493,16 +494,30 @@ claim("what means nothing to a doctor moves the victim's probability", spread.ma
 #
 # This is the minute of training. The bar shows the loss and the AUC. You may stop it: with *Interrupt the kernel* (the square) or Ctrl-C the
 # model keeps the best weights so far, and says so. "Best" is decided by the validation patients, after each epoch.
+#
+# Training needs memory for every step on the way through the network, and it grows with the area of the images. So that a small machine
+# can do it too, the fine-tuned model and the one from scratch see their patients, in training and in test, at 96 by 96 pixels; the probe and
+# the victim stay at the clinic's size. That is a handicap for the two. It is the same for both, and so the comparison of *these two* is fair.
 
 # %%
+SIDE = 96  # pixels
+
+
+def smaller(images):
+    """The same patients and labels, with images of SIDE by SIDE pixels."""
+    return ImageSet(F.interpolate(images.images, SIDE, mode="bilinear", antialias=True), images.labels, images.classes)
+
+
 histories, scores = {}, {"probe": probe_scores}
+small_training, small_validation = smaller(training), smaller(validation)
+small_x = F.interpolate(x, SIDE, mode="bilinear", antialias=True)
 for name, pretrained in (("fine-tuned", True), ("from scratch", False)):
     torch.manual_seed(seed)
     model = models.efficientnet_lite.efficientnet_lite0(num_classes=2, pretrained=pretrained)
     histories[name] = finetune(
-        model, training, epochs=epochs, validation=validation, augment=augmentation(0.25), seed=seed, title=name
+        model, small_training, epochs=epochs, validation=small_validation, augment=augmentation(0.25), seed=seed, title=name
     )
-    scores[name] = evaluate(model, x, y)
+    scores[name] = evaluate(model, small_x, y)
 scores["victim"] = evaluate(victim, x, y)
 show.training(histories, title=f"{n_train} patients, {epochs} epochs")
 

@@ -89,10 +89,10 @@ show.gallery(x[:8], y[:8], classes, victim)
 # The probability of the true class, for each patient.
 truth_probability = metrics.logits(victim, x).softmax(1).gather(1, y[:, None])[:, 0]
 recognised = (truth_probability > 0.5) & (y == 1)
-fooled = metrics.logits(victim, attacks.fgs(victim, x, y, eps=eps)).argmax(1) != y
-# The fooled first, the surest of them in front.
-ranked = (truth_probability * recognised * (1 + fooled)).argsort(descending=True)
-chosen = int(ranked[int((recognised & fooled).sum()) // 2])
+will_fall = metrics.logits(victim, attacks.fgs(victim, x, y, eps=eps)).argmax(1) != y
+# Those who will fall first, the surest of them in front.
+ranked = (truth_probability * recognised * (1 + will_fall)).argsort(descending=True)
+chosen = int(ranked[int((recognised & will_fall).sum()) // 2])
 patient, truth = x[chosen : chosen + 1], y[chosen : chosen + 1]  # still a batch, of one
 sure = show.percent(truth_probability[chosen].item())
 print(f"Your patient: {classes[int(truth)]}, and the victim says so with probability {sure}.")
@@ -214,13 +214,8 @@ tosses = [
 
 at_one = int((steps * 255 - 1).abs().argmin())
 said = ", ".join(f"{name} {path[at_one]:.2f}" for name, path in [*paths.items(), ("at random", tosses[0])])
-figure, (left, right) = show.picture(
-    11,
-    4.6,
-    1,
-    2,
-    alt=f"Loss and probability of the truth of one patient after a step. Probability after 1/255: {said}.",
-)
+words = f"Loss and probability of the truth of one patient after a step. Probability after 1/255: {said}."
+figure, (left, right) = show.picture(11, 4.6, 1, 2, alt=words)
 for panel, measure in ((left, lambda p: -p.clamp(min=1e-12).log()), (right, lambda p: p)):
     for (name, path), colour, style in zip(paths.items(), (show.RED, show.BLUE), ("-o", "-s"), strict=True):
         panel.plot(steps.cpu() * 255, measure(path), style, color=colour, linewidth=2, markersize=5, label=name)
@@ -233,7 +228,7 @@ left.axhline(torch.tensor(2.0).log().item(), color=show.BLACK, linewidth=1, line
 right.axhline(0.5, color=show.BLACK, linewidth=1, linestyle=":")
 left.set(ylabel="loss (cross-entropy)", title="The hill")
 right.set(ylabel=f"probability of {classes[int(truth)]}", title="What the victim says", ylim=(-0.03, 1.03))
-figure.legend(loc="outside lower center", ncols=4, frameon=False)
+figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
 figure
 
 # %% [markdown]
@@ -291,13 +286,8 @@ tenth = ordered[:, : ordered.shape[1] // 10].sum(1) / ordered.sum(
     1
 )  # the share of the slope that a tenth of the values holds
 
-figure, (one, two, three) = show.picture(
-    12.5,
-    4.1,
-    1,
-    3,
-    alt="An image; its slope, scattered in specks over the whole image; and the sign of the slope, full on everywhere.",
-)
+words = "An image; its slope, scattered in specks over the whole image; and the sign of the slope, full on everywhere."
+figure, (one, two, three) = show.picture(12.5, 4.1, 1, 3, alt=words)
 one.imshow(show.pixels(patient[0]))
 one.set_title(f"the patient: {classes[int(truth)]}")
 drawn = two.imshow(1000 * summed, cmap="PuOr_r", vmin=-1000 * top, vmax=1000 * top)
@@ -626,14 +616,8 @@ label_sizes(picture, small_sizes)
 side = patient.shape[-1] // 2
 corner = side // 2
 shown = [0, 1, 2, 8, 32]
-figure, panels = show.picture(
-    12.5,
-    3.0,
-    1,
-    len(shown),
-    alt=f"The middle of an image, attacked with {', '.join(map(str, shown))} levels of 255; 8 shows a grain, 32 a "
-    f"strong one.",
-)
+words = f"The middle of an image, attacked with {', '.join(map(str, shown))} levels: 8 shows a grain, 32 a strong one."
+figure, panels = show.picture(12.5, 3.0, 1, len(shown), alt=words)
 for panel, size in zip(panels, shown, strict=True):
     attacked = fgs(victim, patient, truth, size / 255)
     panel.imshow(show.pixels(attacked[0, :, corner : corner + side, corner : corner + side]))
@@ -754,12 +738,8 @@ fell_before = fell.cummax(1).values
 back = fell_before & ~fell
 fate, back = (table[fell.sum(1).argsort()] for table in (fate, back))
 
-figure, ax = show.picture(
-    10,
-    5.2,
-    alt=f"Probability of the truth for {len(fate)} patients at {len(fine_sizes)} sizes of FGS; "
-    f"{int(back.any(1).sum())} come back.",
-)
+words = f"Probability of the truth for {len(fate)} patients at {len(fine_sizes)} sizes of FGS."
+figure, ax = show.picture(10, 5.2, alt=f"{words} {int(back.any(1).sum())} come back after they were fooled.")
 drawn = ax.imshow(fate, cmap="PuOr", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
 rows, columns = torch.nonzero(back, as_tuple=True)
 ax.plot(columns, rows, "o", color=show.BLACK, markeredgecolor="white", markersize=5.5)
@@ -835,9 +815,8 @@ for size, success in zip(tried, saved, strict=True):
 told = ", ".join(
     f"{size}: {float(s):.2f} and {float(s.after_saving):.2f}" for size, s in zip(tried, saved, strict=True)
 )
-figure, (left, right) = show.picture(
-    11.5, 4.2, 1, 2, alt=f"Left: a staircase of change asked and kept. Right: success in memory and as saved, {told}."
-)
+words = f"Left: a staircase of change asked and kept. Right: success in memory and as saved, {told}."
+figure, (left, right) = show.picture(11.5, 4.2, 1, 2, alt=words)
 left.plot(asked, kept, "o-", color=show.BLUE, linewidth=2, markersize=4, label="what the file keeps")
 left.plot(asked, asked, ":", color=show.BLACK, label="what was asked for")
 left.set(xlabel="eps, in levels", ylabel="mean change kept, in levels", title="Rounding to 8 bits")
