@@ -496,11 +496,11 @@ claim("what means nothing to a doctor moves the victim's probability", spread.ma
 # model keeps the best weights so far, and says so. "Best" is decided by the validation patients, after each epoch.
 #
 # Training needs memory for every step on the way through the network, and it grows with the area of the images. So that a small machine
-# can do it too, the fine-tuned model and the one from scratch see their patients, in training and in test, at 96 by 96 pixels; the probe and
+# can do it too, the fine-tuned model and the one from scratch see their patients, in training and in test, at 80 by 80 pixels; the probe and
 # the victim stay at the clinic's size. That is a handicap for the two. It is the same for both, and so the comparison of *these two* is fair.
 
 # %%
-SIDE = 96  # pixels
+SIDE = 80  # pixels
 
 
 def smaller(images):
