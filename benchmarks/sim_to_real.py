@@ -52,9 +52,10 @@ def measure(name, real, *, n, epochs, seeds, size):
             parameters=upper_layers(model),
             title=f"{name}, seed {seed}",
         )
-        on_phantoms.append(auc(model, held_out))
-        on_real.append(auc(model, real))
-        print(f"{name} seed {seed}: phantoms {on_phantoms[-1]}; real {on_real[-1]}", flush=True)
+        drawn, photographed = auc(model, held_out), auc(model, real)
+        print(f"{name} seed {seed}: phantoms {drawn}; real {photographed}", flush=True)
+        on_phantoms.append(float(drawn))
+        on_real.append(float(photographed))
     spread = statistics.stdev(on_real) if seeds > 1 else float("nan")
     print(
         f"{name}: mean AUC on phantoms {statistics.mean(on_phantoms):.3f}, on real images {statistics.mean(on_real):.3f} "
