@@ -307,8 +307,8 @@ print(f"mean loss with  8 steps  {climbed[8].mean():.3f}, best of 4 starts {rest
 # The first doublings matter, the last ones don't: the walk has arrived. That is the test which Carlini and others ask of every
 # evaluation: **double the number of steps. If the result changes, you had too few** [4].
 #
-# Restarts add little here. They pay when the surface is rugged, as that of many defended models is; then a single walk may get stuck,
-# and the best of several tells the truth.
+# What restarts add on your images stands in the last line. They are for rugged surfaces, where a single walk may get stuck; then the best
+# of several tells the truth.
 
 # %%
 claim("16 steps climb higher than one", climbed[16].mean() > climbed[1].mean())
@@ -575,9 +575,8 @@ show.perturbation(well_x[toughest], pgd_at(border.clamp(max=LARGEST))[toughest],
 # The curve on the left is what accuracy under attack looks like when each patient is attacked with just enough. Half of the patients
 # fall to less than one grey level. The picture shows the toughest of them.
 #
-# On the right: the surer the model, the further the border tends to be, though a probability near 1 buys very little distance. Which of the
-# two classes is closer to the border depends on the clinic and on the model. Read it off your own figure, and keep it in mind: *it is
-# one of the two directions that an attacker wants*.
+# On the right, look at the patients of whom the model is surest: how far from the border are they? And which of the two classes is closer
+# to it? Read both off your own figure, and keep the second in mind: *it is one of the two directions that an attacker wants*.
 
 # %%
 claim("half of the patients fall to less than one grey level", grey_levels.median() < 1, f"median {grey_levels.median():.2f}/255")
