@@ -125,8 +125,8 @@ figure
 # ### Explain
 #
 # At the start the hill rises to the right and slightly *downwards*, so FGS jumps to the lower right corner. A few steps to the right
-# the slope has turned: now it rises *upwards*. Only someone who looks again can know. The walker turns, meets the edge of the square,
-# and follows it to a higher corner.
+# the slope has turned: now it rises *upwards*. Only someone who looks again can know. The walker turns after his first step and climbs to
+# another corner. There every further step leads out of the square (the arrow), and the projection brings him back.
 #
 # Going back to the nearest allowed point is called **projection**. A walk along the gradient with a projection after each step is
 # **projected gradient descent**, PGD [1]. (It is named after its usual job, going *down* a loss. We go up: descent on the negative.)
@@ -256,8 +256,8 @@ some = slice(0, 3)
 explore.steps(victim, x[some], y[some], names, eps=1 / 255, steps=10)
 
 # %% [markdown]
-# Along FGS the hill is steep. Along a random direction it is flat almost everywhere: that is why noise is harmless. The walk starts at
-# a **random point** of the box and not in its middle. That is part of PGD as Madry and others defined it [1]; without it, it is also
+# Compare the loss at the diamond, where FGS lands, with that where the walk ends: they spent the same budget. Then compare both with
+# the random direction, which is where noise goes. The walk starts at a **random point** of the box and not in its middle. That is part of PGD as Madry and others defined it [1]; without it, it is also
 # called the *basic iterative method* [3], "nearly identical" to PGD "modulo the initial random step" [4].
 
 # %% [markdown]
