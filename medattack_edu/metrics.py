@@ -226,3 +226,73 @@ def attack_success(model, x, x_adv, y):
     }
     saved = proportion(after_saving.sum(), right.sum())
     return Success(overall, overall.low, overall.high, overall.n, by_class, saved)
+
+
+@dataclass(frozen=True)
+class TransferMatrix:
+    """What attacks made on some models do to others.
+
+    Attributes:
+        sources: names of the rows: the models that attacks were made on, then the controls.
+        targets: names of the columns: the models that were attacked.
+        success: {(source, target): Success}.
+    """
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    success: dict
+
+    def __getitem__(self, pair):
+        """The `Success` of ``matrix[source, target]``."""
+        return self.success[pair]
+
+    def __str__(self):
+        width = max(len(name) for name in (*self.sources, "made on")) + 2
+        lines = ["made on".ljust(width) + "".join(f"{name:>24}" for name in self.targets)]
+        for source in self.sources:
+            cells = (self.success[source, target] for target in self.targets)
+            lines.append(source.ljust(width) + "".join(f"{f'{c:.2f} ({c.low:.2f} to {c.high:.2f})':>24}" for c in cells))
+        counts = ", ".join(f"{target} {self.success[self.sources[0], target].n}" for target in self.targets)
+        return "\n".join([*lines, f"Success with 95 % intervals, among images right before: {counts}."])
+
+    __repr__ = __str__
+
+
+def transfer_matrix(models, x, y, attack, *, targets=None, controls=None):
+    """Attack each model, and try every attack on every model.
+
+    Each column counts its own target's images that were right before, so that a weak model doesn't look easy to attack.
+
+    Args:
+        models: {name: model}, those to make attacks on. A list of models as the value is an ensemble, if `attack` takes one.
+        x: images (N, C, H, W) in [0, 1]. y: true labels (N,).
+        attack: called as ``attack(model, x, y)``; returns images.
+        targets: {name: model}, those to try the attacks on; default: the same.
+        controls: {name: images}, e.g. random noise of the same size; each gives a row.
+
+    Returns:
+        A TransferMatrix.
+    """
+    targets = models if targets is None else targets
+    images = {name: attack(model, x, y) for name, model in models.items()} | (controls or {})
+    success = {
+        (source, target): attack_success(model, x, x_adv, y) for source, x_adv in images.items() for target, model in targets.items()
+    }
+    return TransferMatrix(tuple(images), tuple(targets), success)
+
+
+def median(values):
+    """The median of a tensor of numbers, with the interval between order statistics that covers it with at least 95 %.
+
+    Of fewer than six numbers the interval runs from the smallest to the largest, and covers it less often.
+    """
+    n = len(values)
+    if n == 0:
+        return Estimate(math.nan, -math.inf, math.inf, 0)
+    ordered = values.double().sort().values
+    below, rank = 0.5**n, 0  # chance that fewer than `rank + 1` of n lie below the median
+    while rank + 1 < n / 2 and below + math.comb(n, rank + 1) * 0.5**n <= 0.025:
+        rank += 1
+        below += math.comb(n, rank) * 0.5**n
+    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return Estimate(middle, ordered[rank], ordered[n - 1 - rank], n)

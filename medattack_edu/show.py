@@ -7,6 +7,7 @@ import math
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from medattack_edu import metrics
 
@@ -258,6 +259,39 @@ def training(histories, title="Training"):
         ax.legend(frameon=False)
     last = "; ".join(f"{name}: AUC {history.auc[-1]:.2f}" for name, history in histories.items() if history.auc)
     figure.alt = f"{title}: loss by step and AUC by epoch. At the end {last}."
+    return figure
+
+
+def transfer(matrix, title="Success of attacks made on one model and tried on another"):
+    """A heat map of a `metrics.TransferMatrix`: rows are where attacks were made, columns where they were tried.
+
+    Each cell says the success and its 95 % interval. A frame marks attacks tried on the model that they were made on.
+    """
+    rows, columns = matrix.sources, matrix.targets
+    values = [[float(matrix[source, target]) for target in columns] for source in rows]
+    figure, ax = picture(2.6 + 1.5 * len(columns), 1.4 + 0.72 * len(rows))
+    drawn = ax.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for row, source in enumerate(rows):
+        for column, target in enumerate(columns):
+            cell = matrix[source, target]
+            colour = "black" if values[row][column] > 0.55 else "white"
+            ax.text(column, row - 0.1, percent(float(cell)), ha="center", va="center", color=colour, fontsize=13)
+            interval = f"{100 * cell.low:.0f} to {100 * cell.high:.0f} %"
+            ax.text(column, row + 0.28, interval, ha="center", va="center", color=colour, fontsize=9)
+            if source == target:
+                frame = {"fill": False, "edgecolor": "white", "linewidth": 2.5}
+                ax.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, **frame))
+    ax.set_xticks(range(len(columns)), [f"{readable(name)}\n(n = {matrix[rows[0], name].n})" for name in columns])
+    ax.set_yticks(range(len(rows)), [readable(name) for name in rows])
+    ax.set(xlabel="tried on", ylabel="made on", title=title)
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    figure.colorbar(drawn, label="right answers turned", shrink=0.9)
+    told = "; ".join(
+        f"{source} on {target} {percent(float(matrix[source, target]))}" for source in rows for target in columns
+    )
+    figure.alt = f"{title}. Heat map: {told}."
     return figure
 
 

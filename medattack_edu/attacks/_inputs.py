@@ -29,6 +29,42 @@ def check_inputs(model, x, y, *, eps, target=None):
                 )
 
 
+def check_asking(oracle, x, y, *, eps, needs, target=None, ids=None):
+    """As `check_inputs`, for an attack that asks an `Oracle`: raises a ValueError unless all fits together. Asks nothing.
+
+    Args:
+        needs: what the attack can work with, of "probabilities", "logits" and "label".
+        ids: patient ids (N,) of whole numbers, or None for the row numbers.
+
+    Returns:
+        The ids, tensor (N,), int64, on the CPU.
+    """
+    if not (hasattr(oracle, "reveals") and hasattr(oracle, "left")):
+        raise ValueError(
+            f"This attack asks questions and sees nothing but answers. It takes an Oracle; got {type(oracle).__name__}. "
+            f"attacks.Oracle(model, reveals={needs[0]!r}) makes one."
+        )
+    if oracle.reveals not in needs:
+        raise ValueError(
+            f"This attack needs an oracle that reveals {' or '.join(needs)}; this one reveals {oracle.reveals}."
+            + (" For labels alone there are label_only_attack and hop_skip_jump." if oracle.reveals == "label" else "")
+        )
+    check_images(x)
+    check_eps(eps, x)
+    check_labels(y, x, "y")
+    if target is not None:
+        check_labels(target, x, "target")
+    ids = torch.arange(len(x)) if ids is None else torch.as_tensor(ids).cpu()
+    if ids.shape != x.shape[:1] or ids.is_floating_point():
+        raise ValueError(f"ids must hold one whole number for each of the {len(x)} images; got {ids.dtype} {tuple(ids.shape)}.")
+    if len(ids.unique()) < len(ids):
+        raise ValueError("Two images have the same id, so their questions couldn't be told apart. Give each its own.")
+    left = oracle.left(ids)
+    if len(x) and not (left > 0).any():
+        raise ValueError(f"The oracle has no query left for any of these {len(x)} patients: {oracle!r}. Open a new one.")
+    return ids
+
+
 def check_images(x):
     """Images (N, C, H, W), floating point, finite, in [0, 1]."""
     if not isinstance(x, torch.Tensor):

@@ -5,7 +5,7 @@ from pathlib import Path
 from medattack_edu import runtime
 from medattack_edu.clinics.images import ImageSet, ImagesUnavailable
 from medattack_edu.clinics.tasks import task
-from medattack_edu.models import victims
+from medattack_edu.models import surrogates, victims
 
 __all__ = ["Clinic", "ImageSet", "ImagesUnavailable", "open_clinic"]
 
@@ -25,7 +25,7 @@ class Clinic:
         self.name, self.title, self.question, self.classes = name, here.title, here.question, splits.train.classes
         self.train, self.attacker, self.test = splits.train, splits.attacker, splits.test
         self.source, self.licence, self.fingerprint = splits.source, splits.licence, splits.fingerprint
-        self._victims = {}
+        self._victims, self._surrogates = {}, {}
 
     def victim(self, backbone="efficientnet_lite0"):
         """The classifier that the course attacks, trained on `train` once and cached.
@@ -37,6 +37,25 @@ class Clinic:
                 self.train, name=f"{self.name} victim", fingerprint=self.fingerprint, backbone=backbone
             )
         return self._victims[backbone]
+
+    def surrogate(self, kind="twin", oracle=None):
+        """A model that an attacker trains on `attacker`, other patients than the victim's; cached like a victim.
+
+        Args:
+            kind: "twin" (the victim's architecture and ImageNet start), "relative" (EfficientNet-Lite1, ImageNet start),
+                "scratch" (the victim's architecture without pre-training) or "small" (a small network from scratch).
+            oracle: an `attacks.Oracle` on the victim, to take its answers as labels in place of the images' own. It is asked
+                one query an image, each time that this is called.
+
+        In eval mode, without parameter gradients, on the device: pixels in [0, 1] to two logits.
+        """
+        if oracle is not None:
+            return surrogates.surrogate(self.attacker, kind, name=self.name, fingerprint=self.fingerprint, oracle=oracle)
+        if kind not in self._surrogates:
+            self._surrogates[kind] = surrogates.surrogate(
+                self.attacker, kind, name=self.name, fingerprint=self.fingerprint
+            )
+        return self._surrogates[kind]
 
     def __repr__(self):
         return (

@@ -73,6 +73,10 @@ class ImageSet:
         """The set of these rows only."""
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
+    def relabelled(self, labels):
+        """The same images with other labels (N,), int64, e.g. those that a model gives them."""
+        return ImageSet(self.images, labels, self.classes)
+
 
 @dataclass(frozen=True)
 class Splits:

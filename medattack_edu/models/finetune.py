@@ -100,7 +100,7 @@ def finetune(model, train, *, epochs=3, validation=None, lr=1e-3, augment=None, 
     for parameter in chosen:
         parameter.requires_grad_(True)
     steps = max(1, epochs * (len(train) // BATCH))
-    optimiser = torch.optim.AdamW(chosen, lr=lr)
+    optimiser = torch.optim.AdamW(chosen, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps + 1)
     weight = class_weights(train.labels).to(device)
     history = History()

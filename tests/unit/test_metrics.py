@@ -155,3 +155,20 @@ def test_a_successful_attack_on_a_real_model_is_seen_as_one():
     x, y = tiny.images(12, seed=3)
     success = metrics.attack_success(tiny.model(), x, attacks.pgd(tiny.model(), x, y, eps=16 / 255), y)
     assert success == 1 and set(success.by_class) == {0, 1}
+
+
+@pytest.mark.parametrize("n", [6, 9, 25, 100])
+def test_a_medians_interval_covers_it_as_often_as_it_says(n):
+    generator = torch.Generator().manual_seed(n)
+    samples = torch.rand(2000, n, generator=generator)
+    medians = [metrics.median(row) for row in samples]
+    covered = sum(m.low <= 0.5 <= m.high for m in medians) / len(medians)
+    assert 0.94 <= covered <= 0.995
+    assert all(m.low <= m <= m.high for m in medians)
+
+
+def test_a_median_of_few_and_of_none():
+    assert metrics.median(torch.tensor([5, 1, 9])) == 5
+    assert metrics.median(torch.tensor([4, 1])) == 2.5
+    assert metrics.median(torch.tensor([3])).n == 1
+    assert math.isnan(metrics.median(torch.tensor([])))

@@ -1,0 +1,114 @@
+"""Black-box attacks, ours against the peers': success and questions at the same eps and budget, on the same patients.
+
+    python benchmarks/query_attacks.py [--clinic chest] [--images real] [--patients 16] [--eps 8] [--budget 1000]
+
+eps is in grey levels (1/255). Every attack starts from the same images, and is judged by the same yardstick, which stands in
+`questioned`: questions up to the first one that is within eps and answered wrong.
+"""
+
+import argparse
+import importlib
+import time
+
+import torch
+
+from medattack_edu import attacks, open_clinic, runtime
+from questioned import ask, patients, summary
+
+
+def ours(eps, budget):
+    """{name: (what is revealed, attack(model, x, y, start))}."""
+
+    def seeded():
+        return {"eps": eps, "queries": budget, "generator": runtime.generator(0)}
+
+    def told(reveals):
+        return lambda model: attacks.Oracle(model, reveals)
+
+    numbers, labels = told("probabilities"), told("label")
+    return {
+        "medattack NES": ("numbers", lambda m, x, y, start: attacks.nes_attack(numbers(m), x, y, **seeded())),
+        "medattack Square": ("numbers", lambda m, x, y, start: attacks.square_attack(numbers(m), x, y, **seeded())),
+        "medattack label-only": ("label", lambda m, x, y, start: attacks.label_only_attack(labels(m), x, y, start, **seeded())),
+        "medattack HopSkipJump": ("label", lambda m, x, y, start: attacks.hop_skip_jump(labels(m), x, y, start, **seeded())),
+    }
+
+
+def peers(eps, budget):
+    """The same of other libraries. One that isn't installed is reported and left out."""
+    runs = {}
+    for library, add in (("art", _art), ("foolbox", _foolbox)):
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            print(f"{library} is not installed here and not measured ({error}).")
+        else:
+            runs |= add(eps, budget)
+    return runs
+
+
+def _art(eps, budget):
+    from art.attacks.evasion import HopSkipJump, SquareAttack
+    from art.estimators.classification import PyTorchClassifier
+
+    def classifier(model, x):
+        return PyTorchClassifier(
+            model,
+            torch.nn.CrossEntropyLoss(),
+            input_shape=tuple(x.shape[1:]),
+            nb_classes=2,
+            clip_values=(0, 1),
+            device_type="cpu" if x.device.type == "cpu" else "gpu",
+        )
+
+    def square(model, x, y, start):
+        attack = SquareAttack(classifier(model, x), eps=eps, max_iter=budget, nb_restarts=1, p_init=0.05, verbose=False)
+        attack.generate(x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy())
+
+    def hop_skip_jump(model, x, y, start):
+        attack = HopSkipJump(classifier(model, x), norm="inf", max_iter=budget, max_eval=10_000, init_eval=100, verbose=False)
+        attack.generate(
+            x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy(), x_adv_init=start.cpu().numpy()
+        )
+
+    return {"ART Square": ("numbers", square), "ART HopSkipJump": ("label", hop_skip_jump)}
+
+
+def _foolbox(eps, budget):
+    import foolbox
+
+    def hop_skip_jump(model, x, y, start):
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device)
+        attack = foolbox.attacks.HopSkipJumpAttack(steps=budget, constraint="linf")
+        attack(fmodel, x, foolbox.criteria.Misclassification(y), epsilons=None, starting_points=start)
+
+    return {"Foolbox HopSkipJump": ("label", hop_skip_jump)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clinic", default="chest", help="fundus, chest or derm")
+    parser.add_argument("--images", default="auto", help="auto, phantom, medmnist, real or a path")
+    parser.add_argument("--patients", type=int, default=16)
+    parser.add_argument("--eps", type=float, default=8, help="in grey levels")
+    parser.add_argument("--budget", type=int, default=1000, help="questions a patient")
+    parser.add_argument("--only", default="", help="attacks whose name holds this")
+    arguments = parser.parse_args()
+    clinic = open_clinic(arguments.clinic, arguments.images)
+    clinic.banner()
+    group = patients(clinic, arguments.patients)
+    eps, budget = arguments.eps / 255, arguments.budget
+    print(f"{len(group.y)} patients, eps {arguments.eps:g}/255, at most {budget} questions a patient.\n")
+    print("attack | sees | success (95 %) | median questions | " + " | ".join(f"{name}: success | median" for name in clinic.classes))
+    print("--- | " * 7 + "---")
+    for name, (sees, attack) in (ours(eps, budget) | peers(eps, budget)).items():
+        if arguments.only.lower() not in name.lower():
+            continue
+        begun = time.perf_counter()
+        results = [ask(attack, group, row, eps, budget) for row in range(len(group.y))]
+        milliseconds = 1000 * (time.perf_counter() - begun) / sum(asked for asked, _ in results)
+        print(" | ".join([name, sees, *summary(results, group.y)]), f"| {milliseconds:.1f} ms a question", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""A model that can only be asked: the black box's door, with a counter at it. The attacks through it are in `queries`.
+
+The model is held in a closure. Whoever holds an Oracle has its answers and its rules, and neither weights nor gradient.
+"""
+
+from collections import Counter
+
+import torch
+import torch.nn.functional as F
+
+from medattack_edu.attacks._inputs import check_images
+
+REVEALS = ("probabilities", "label", "logits")
+BATCH = 16  # images that the model answers at once; memory, not speed, sets it
+SKETCH_SIDE = 16  # an image is remembered as a grey picture of so many pixels a side
+
+
+class QueriesRefused(RuntimeError):
+    """The oracle didn't answer. `.ids` holds the patients it refused; nothing was asked and nothing counted."""
+
+    def __init__(self, message, ids):
+        super().__init__(message)
+        self.ids = tuple(ids)
+
+
+class Oracle:
+    """Answers for images, counted by patient, and refused past a budget.
+
+    What a defender may do about curious customers stands behind the keyword arguments: tell less (`reveals`, `decimals`),
+    tell it inexactly (`noise`), answer slowly (`per_minute`), or stop answering who asks the same again and again
+    (`repeats`, `near`; after the idea of Chen, Carlini and Wagner 2019, arXiv 1907.05587, in a simpler form).
+
+    Args:
+        model: maps images (N, C, H, W) in [0, 1] to logits (N, classes).
+        reveals: "probabilities" (N, classes), "logits" (N, classes), or "label" (N,), int64.
+        budget: queries that each patient may cost; None for no limit.
+        decimals: digits after the point that probabilities or logits are rounded to; None for all.
+        noise: standard deviation of normal noise added to the logits before anything is revealed.
+        per_minute: images answered per minute. You don't wait: `minutes` says how long the attack would have taken.
+        repeats: how often a patient may be asked about with nearly the same image; then the patient is locked. None: always.
+        near: two images count as nearly the same if their sketches (16 x 16, grey) differ by at most this much a pixel on
+            average, in pixel units of the [0, 1] scale.
+        generator: of the noise.
+
+    Attributes:
+        reveals: as given. asked: {patient id: queries so far}. locked: ids that are refused from now on.
+
+    Raises:
+        ValueError: if an argument can't be followed.
+    """
+
+    def __init__(
+        self,
+        model,
+        reveals="probabilities",
+        *,
+        budget=None,
+        decimals=None,
+        noise=0.0,
+        per_minute=None,
+        repeats=None,
+        near=2 / 255,
+        generator=None,
+    ):
+        check_rules(model, reveals, budget, decimals, noise, per_minute, repeats)
+        self.reveals, self.budget, self.per_minute = reveals, budget, per_minute
+        self.asked, self.locked = Counter(), set()
+        self._repeats, self._near, self._sketches = repeats, near, {}
+
+        @torch.no_grad()
+        def answer(x):
+            logits = torch.cat([model(part) for part in x.split(BATCH)]) if len(x) else model(x)
+            if not logits.isfinite().all():
+                raise ValueError("The model answers with NaN or infinity. Look at its weights, and at the images.")
+            if noise:
+                here = "cpu" if generator is None else generator.device
+                logits = logits + noise * torch.randn(logits.shape, generator=generator, device=here).to(logits)
+            if reveals == "label":
+                return logits.argmax(1)
+            told = logits.softmax(1) if reveals == "probabilities" else logits
+            return told.clone() if decimals is None else told.round(decimals=decimals)
+
+        self._answer = answer
+
+    def __call__(self, x, ids=None):
+        """Ask about images.
+
+        Args:
+            x: images (N, C, H, W) in [0, 1].
+            ids: whose image each is (N,), so that a shrinking batch is counted right; default: the row numbers.
+
+        Returns:
+            What the oracle reveals, one row an image, without a gradient, on the device of `x`.
+
+        Raises:
+            QueriesRefused: if a patient's budget would be passed, or the patient is locked. The model is asked nothing then.
+            ValueError: if these are no images in [0, 1], or not one id for each.
+        """
+        check_images(x)
+        ids = list(range(len(x))) if ids is None else torch.as_tensor(ids).tolist()
+        if len(ids) != len(x):
+            raise ValueError(f"{len(x)} images came with {len(ids)} ids. Give one for each: whose image is it?")
+        self._refuse_or_count(x, ids)
+        return self._answer(x.detach()).detach()
+
+    def left(self, ids):
+        """How many queries each of these patients has left (N,), float: infinity without a budget, 0 where locked."""
+        limit = float("inf") if self.budget is None else self.budget
+        return torch.tensor([0.0 if i in self.locked else limit - self.asked[i] for i in torch.as_tensor(ids).tolist()])
+
+    def spent(self, ids):
+        """How many queries each of these patients has cost (N,), int64."""
+        return torch.tensor([self.asked[i] for i in torch.as_tensor(ids).tolist()], dtype=torch.int64)
+
+    @property
+    def total(self):
+        """Queries so far, of all patients together."""
+        return self.asked.total()
+
+    @property
+    def minutes(self):
+        """How long the answers so far would have taken at `per_minute` images a minute; 0 without such a limit."""
+        return self.total / self.per_minute if self.per_minute else 0.0
+
+    def __repr__(self):
+        limit = "no limit" if self.budget is None else f"{self.budget} a patient"
+        return f"Oracle(reveals {self.reveals}; {self.total:,} queries about {len(self.asked)} patients; {limit})"
+
+    def _refuse_or_count(self, x, ids):
+        wanted = Counter(ids)
+        locked = sorted(self.locked & wanted.keys(), key=str)
+        if locked:
+            raise QueriesRefused(f"{_patients(locked)} locked: too many images that are nearly the same.", locked)
+        over = [i for i, n in wanted.items() if self.budget is not None and self.asked[i] + n > self.budget]
+        if over:
+            raise QueriesRefused(
+                f"The budget is {self.budget} queries a patient; {_patients(over)} at {self.asked[over[0]]}, and "
+                f"{wanted[over[0]]} more were asked for. Ask fewer, or give the Oracle a larger budget.",
+                over,
+            )
+        if self._repeats is not None:
+            self._lock_who_repeats(x, ids)
+        self.asked.update(wanted)
+
+    def _lock_who_repeats(self, x, ids):
+        """Remember a sketch of each image; lock a patient with more than `repeats` earlier ones close to a new one."""
+        sketches = F.adaptive_avg_pool2d(x.detach().mean(1, keepdim=True), SKETCH_SIDE).flatten(1).cpu()
+        caught = []
+        for sketch, patient in zip(sketches, ids, strict=True):
+            seen = self._sketches.setdefault(patient, [])
+            if seen and patient not in caught:
+                close = (torch.stack(seen) - sketch).abs().mean(1) <= self._near
+                if close.sum() > self._repeats:
+                    caught.append(patient)
+            seen.append(sketch)
+        if caught:
+            self.locked.update(caught)
+            raise QueriesRefused(
+                f"{_patients(caught)} locked from now on: more than {self._repeats} images that are nearly the same.", caught
+            )
+
+
+def check_rules(model, reveals, budget, decimals, noise, per_minute, repeats):
+    """Raise a ValueError for a model that can't be asked, or a rule that can't be followed."""
+    if not callable(model):
+        raise ValueError(f"model must be a function from images to logits; got {type(model).__name__}.")
+    if isinstance(model, Oracle):
+        raise ValueError("The model is an Oracle already. An Oracle is made of a model.")
+    if isinstance(model, torch.nn.Module) and model.training:
+        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+    if reveals not in REVEALS:
+        raise ValueError(f"reveals={reveals!r}: an Oracle reveals {', '.join(map(repr, REVEALS))}.")
+    if budget is not None and not (isinstance(budget, int) and budget >= 0):
+        raise ValueError(f"budget={budget!r}: give a whole number of queries, 0 or more, or None.")
+    if decimals is not None and not (isinstance(decimals, int) and decimals >= 0):
+        raise ValueError(f"decimals={decimals!r}: give a whole number of digits, 0 or more, or None.")
+    if decimals is not None and reveals == "label":
+        raise ValueError("decimals: a label has none. Leave it out, or reveal probabilities.")
+    if not noise >= 0:
+        raise ValueError(f"noise={noise}: a standard deviation is 0 or more.")
+    if per_minute is not None and not per_minute > 0:
+        raise ValueError(f"per_minute={per_minute}: give a number of images above 0, or None.")
+    if repeats is not None and not (isinstance(repeats, int) and repeats >= 0):
+        raise ValueError(f"repeats={repeats!r}: give a whole number, 0 or more, or None.")
+
+
+def _patients(ids):
+    """The first few ids in words, with their verb."""
+    named = ", ".join(map(str, ids[:3])) + (" and others" if len(ids) > 3 else "")
+    return f"patient {named} is" if len(ids) == 1 else f"patients {named} are"
