@@ -2,8 +2,8 @@
 
     python benchmarks/query_attacks.py [--clinic chest] [--images real] [--patients 16] [--eps 8] [--budget 1000]
 
-eps is in grey levels (1/255). Every attack starts from the same images, and is judged by the same yardstick, which stands in
-`questioned`: questions up to the first one that is within eps and answered wrong.
+eps is in grey levels (1/255). Every attack starts from the same images and is judged by the same yardstick, that of
+`medattack_edu.studies`: questions up to the first one that is within eps and answered wrong.
 """
 
 import argparse
@@ -11,26 +11,16 @@ import importlib
 import time
 
 import torch
+from black_box import written
 
-from medattack_edu import attacks, open_clinic, runtime
-from questioned import ask, patients, summary
+from medattack_edu import open_clinic, studies
 
 
 def ours(eps, budget):
     """{name: (what is revealed, attack(model, x, y, start))}."""
-
-    def seeded():
-        return {"eps": eps, "queries": budget, "generator": runtime.generator(0)}
-
-    def told(reveals):
-        return lambda model: attacks.Oracle(model, reveals)
-
-    numbers, labels = told("probabilities"), told("label")
     return {
-        "medattack NES": ("numbers", lambda m, x, y, start: attacks.nes_attack(numbers(m), x, y, **seeded())),
-        "medattack Square": ("numbers", lambda m, x, y, start: attacks.square_attack(numbers(m), x, y, **seeded())),
-        "medattack label-only": ("label", lambda m, x, y, start: attacks.label_only_attack(labels(m), x, y, start, **seeded())),
-        "medattack HopSkipJump": ("label", lambda m, x, y, start: attacks.hop_skip_jump(labels(m), x, y, start, **seeded())),
+        f"medattack {name}": ("numbers" if reveals == "probabilities" else reveals, studies.our_attack(name, eps, budget))
+        for name, (reveals, _) in studies.SETTINGS.items()
     }
 
 
@@ -96,18 +86,22 @@ def main():
     arguments = parser.parse_args()
     clinic = open_clinic(arguments.clinic, arguments.images)
     clinic.banner()
-    group = patients(clinic, arguments.patients)
+    group = studies.patients(clinic, arguments.patients)
     eps, budget = arguments.eps / 255, arguments.budget
     print(f"{len(group.y)} patients, eps {arguments.eps:g}/255, at most {budget} questions a patient.\n")
-    print("attack | sees | success (95 %) | median questions | " + " | ".join(f"{name}: success | median" for name in clinic.classes))
-    print("--- | " * 7 + "---")
+    print("attack | sees | class | success (95 %) | median questions (95 %) | ms a question")
+    print("--- | " * 5 + "---")
     for name, (sees, attack) in (ours(eps, budget) | peers(eps, budget)).items():
         if arguments.only.lower() not in name.lower():
             continue
         begun = time.perf_counter()
-        results = [ask(attack, group, row, eps, budget) for row in range(len(group.y))]
-        milliseconds = 1000 * (time.perf_counter() - begun) / sum(asked for asked, _ in results)
-        print(" | ".join([name, sees, *summary(results, group.y)]), f"| {milliseconds:.1f} ms a question", flush=True)
+        results = [studies.ask(attack, group, row, eps, budget) for row in range(len(group.y))]
+        questions, deceived = torch.tensor([asked for asked, _ in results]), torch.tensor([done for _, done in results])
+        cost = 1000 * (time.perf_counter() - begun) / questions.sum()
+        study = studies.Asked(eps, budget, group.y.cpu(), questions, deceived)
+        for label, words in ((None, "all"), *enumerate(clinic.classes)):
+            success, median = written(study.success(label=label)), written(study.median(label), 0)
+            print(" | ".join([name, sees, words, success, median, f"{cost:.1f}"]), flush=True)
 
 
 if __name__ == "__main__":

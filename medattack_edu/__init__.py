@@ -15,6 +15,7 @@ _HOMES = {
     "metrics": "medattack_edu.metrics",
     "show": "medattack_edu.show",
     "explore": "medattack_edu.explore",
+    "studies": "medattack_edu.studies",
     "open_clinic": "medattack_edu.clinics.clinic",
     "evaluate": "medattack_edu.metrics",
     "attack_success": "medattack_edu.metrics",

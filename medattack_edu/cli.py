@@ -70,9 +70,10 @@ def fetch(arguments):
 
 def prepare(arguments):
     """draw the phantoms and train the victims now, so that no lesson has to wait for them"""
-    from medattack_edu.prepare import prepare
+    from medattack_edu.prepare import NEED_SURROGATES, prepare
 
-    prepare(arguments.clinics or CLINICS, arguments.images or "auto")
+    clinics = arguments.clinics or CLINICS
+    prepare(clinics, arguments.images or "auto", clinics if arguments.surrogates else NEED_SURROGATES)
 
 
 def doctor(arguments):
@@ -113,6 +114,7 @@ def _understand(argv):
     preparing = command(prepare)
     _add_clinics(preparing)
     _add_images(preparing)
+    preparing.add_argument("--surrogates", action="store_true", help="the attacker's models of every clinic named, too")
     command(doctor)
     command(progress)
 

@@ -1,4 +1,4 @@
-"""Making beforehand what takes long: each clinic's images and its victim. How they are made is in `clinics` and `models`."""
+"""Making beforehand what takes long: images, victims, surrogates, studies. How they are made is told elsewhere."""
 
 import signal
 import time
@@ -6,8 +6,12 @@ from contextlib import contextmanager
 
 from medattack_edu import runtime
 
+# Lessons 05 and 06 open these clinics unless they are told others, for which the same is made when it is first used.
+NEED_SURROGATES = ("chest",)
+NEED_STUDY = ("derm",)
 
-def prepare(names, images="auto"):
+
+def prepare(names, images="auto", surrogates=NEED_SURROGATES):
     """Draw or read the images of these clinics and train their victims, unless all that is in the cache.
 
     Ctrl-C stops it; what is finished by then is kept.
@@ -15,23 +19,34 @@ def prepare(names, images="auto"):
     Args:
         names: clinics, e.g. ``["fundus", "chest", "derm"]``.
         images: as in `open_clinic`.
+        surrogates: those of the clinics whose surrogates are trained as well.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C.
         ValueError, ImagesUnavailable, CacheUnavailable: as `open_clinic` and `Clinic.victim` do.
     """
+    from medattack_edu import studies
     from medattack_edu.clinics.clinic import open_clinic
     from medattack_edu.clinics.tasks import task
+    from medattack_edu.models.surrogates import KINDS
 
     for name in names:
         task(name)
-    print(f"Each of {', '.join(names)} needs images and a victim. What is missing takes a minute or two each, once.")
+    attacked = [name for name in names if name in surrogates]
+    also = f" {', '.join(attacked)} needs {len(KINDS)} surrogates as well." if attacked else ""
+    print(f"Each of {', '.join(names)} needs images and a victim.{also} What is missing takes a minute or two each, once.")
     anything = False
     for name in names:
         before, start = _files(), time.perf_counter()
         with _ctrl_c_noted() as pressed:
             clinic = open_clinic(name, images=images)
             clinic.victim()
+            for kind in KINDS if name in surrogates and not pressed else ():
+                clinic.surrogate(kind)
+                if pressed:
+                    break
+            if name in NEED_STUDY and not pressed:
+                studies.queries(clinic)
         if pressed:  # a training that is stopped ends quietly, for a learner's sake
             raise KeyboardInterrupt
         if _files() - before:
@@ -44,7 +59,8 @@ def prepare(names, images="auto"):
 
 def _files():
     """What the cache holds, and since when."""
-    return {(path, path.stat().st_mtime_ns) for path in runtime.cache_dir().rglob("*.safetensors")}
+    kept = ("*.safetensors", "*.json")
+    return {(path, path.stat().st_mtime_ns) for kind in kept for path in runtime.cache_dir().rglob(kind)}
 
 
 @contextmanager

@@ -5,10 +5,12 @@ import signal
 
 import pytest
 
-from medattack_edu import cli, runtime
+from medattack_edu import cli, runtime, studies
 from medattack_edu.clinics import phantoms
 from medattack_edu.clinics.clinic import Clinic
 from medattack_edu.models import victims
+
+studied = []  # clinics that a study was asked for
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +21,8 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(
         phantoms, "draw_many", lambda name, n, *, seed, size, title: phantoms.draw(name, n, seed=seed, size=size)
     )
+    monkeypatch.setattr(studies, "queries", lambda clinic: studied.append(clinic.name))
+    studied.clear()
     trained = victims.trained
     monkeypatch.setattr(victims, "trained", lambda *images, **options: trained(*images, **options, epochs=1))
 
@@ -30,17 +34,37 @@ def files():
     }
 
 
+def models_in_the_cache():
+    """What the trained models are, without their digests."""
+    return sorted(path.stem.rpartition("-")[0] for path in files() if path.parts[0] == "victims")
+
+
 def test_images_and_victim_of_each_clinic_are_made_and_the_second_call_makes_nothing(capsys):
-    assert cli.main(["prepare", "chest", "derm"]) == 0
+    assert cli.main(["prepare", "fundus", "derm"]) == 0
     told = capsys.readouterr().out
-    assert "chest: made in" in told and "derm: made in" in told and "All is ready." in told
+    assert "fundus: made in" in told and "derm: made in" in told and "All is ready." in told
     made = files()
     assert sorted(path.parts[0] for path in made) == ["phantoms", "phantoms", "victims", "victims"]
 
-    assert cli.main(["prepare", "chest", "derm"]) == 0
+    assert cli.main(["prepare", "fundus", "derm"]) == 0
     told = capsys.readouterr().out
-    assert "chest: here already" in told and "Everything was here already." in told
+    assert "fundus: here already" in told and "Everything was here already." in told
     assert files() == made
+
+
+def test_the_attackers_models_are_made_for_the_lesson_that_needs_them_and_elsewhere_when_asked_for():
+    chest = [f"chest-{kind}-surrogate" for kind in ("relative", "scratch", "small", "twin")]
+    assert cli.main(["prepare", "chest"]) == 0
+    assert models_in_the_cache() == sorted([*chest, "chest-victim"])
+    assert cli.main(["prepare", "derm"]) == 0
+    assert models_in_the_cache() == sorted([*chest, "chest-victim", "derm-victim"])
+    assert cli.main(["prepare", "derm", "--surrogates"]) == 0
+    assert len(models_in_the_cache()) == 10
+
+
+def test_the_study_of_lesson_06_is_made_for_its_clinic_only():
+    assert cli.main(["prepare", "fundus", "derm"]) == 0
+    assert studied == ["derm"]
 
 
 def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, capsys):
@@ -55,10 +79,10 @@ def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, 
         return victim(clinic)
 
     monkeypatch.setattr(Clinic, "victim", pressed_meanwhile)
-    assert cli.main(["prepare", "chest", "derm", "fundus"]) == 130
+    assert cli.main(["prepare", "fundus", "derm", "chest"]) == 130
     assert "What was finished is kept" in capsys.readouterr().err
     names = {path.name.split("-")[0] for path in files()}
-    assert names == {"chest", "derm"}  # derm's images, and nothing of fundus
+    assert names == {"fundus", "derm"}  # derm's images, and nothing of chest
     assert len(victims.cached_names()) == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
