@@ -159,10 +159,10 @@ def perturbation(x, x_adv, model, y, classes, factor=None):
     for ax, answer, probability in zip((axes[0], axes[3]), said, sure, strict=True):
         _verdict(ax, answer, probability, int(y), classes)
     axes[1].set_xlabel("grey means none", fontsize=11)
-    axes[2].set_xlabel(f"largest {255 * largest:.2g}/255", fontsize=11)
+    axes[2].set_xlabel(f"largest {255 * largest:.3g}/255", fontsize=11)
     figure.alt = (
         f"A {classes[int(y)]} image. Before: the model says {classes[said[0]]}, {percent(sure[0])}. After a change of at most "
-        f"{255 * largest:.2g}/255 a pixel, drawn as it is and {factor} times: {classes[said[1]]}, {percent(sure[1])}."
+        f"{255 * largest:.3g}/255 a pixel, drawn as it is and {factor} times: {classes[said[1]]}, {percent(sure[1])}."
     )
     return figure
 

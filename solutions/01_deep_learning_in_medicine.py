@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 01 Deep learning in medicine
 #
-# **A classifier's answer becomes a treatment, or the lack of one. Here you learn to measure what such an answer is worth, to
-# ask where its truth comes from, and to see who would gain if it were wrong.**
+# **A classifier's answer becomes a treatment, or the lack of one. Here you learn to measure what such an answer is
+# worth, to ask where its truth comes from, and to see who would gain if it were wrong.**
 #
 # At the end you will be able to
 # - compute sensitivity and specificity, the AUC and Cohen's kappa, each in a few lines of your own;
@@ -28,7 +28,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 60 minutes |
+# | Time | about 60 minutes; a good place for a pause is the end of section 7 |
 # | You need | [lesson 00](00_start_here.ipynb) |
 # | Your machine needs | nothing more: no network, no GPU |
 
@@ -42,35 +42,46 @@ seed = 0  # of every random draw
 # %%
 import torch
 
-from medattack_edu import check, claim, evaluate, explore, metrics, models, open_clinic, quiz, show
+from medattack_edu import (
+    check,
+    claim,
+    evaluate,
+    explore,
+    hint,  # noqa: F401 (for you)
+    metrics,
+    models,
+    open_clinic,
+    progress,
+    quiz,
+    show,
+)
 
 torch.manual_seed(seed)
 here = open_clinic(clinic, images)
 here.banner()
 
 # %% [markdown]
-# ## 1 A diagnosis without a doctor
+# ## 1. A diagnosis without a doctor
 #
 # On 11 April 2018 the U.S. Food and Drug Administration permitted the marketing of IDx-DR. It was *"the first device
-# authorized for marketing that provides a screening decision without the need for a clinician to also interpret the image or
-# results"* [1]. A camera takes photographs of the retina, a program decides whether they show more than mild diabetic
-# retinopathy, and nobody looks over its shoulder. (The event is often told as an approval. "Permitted marketing" is the
-# agency's phrase for this route.)
+# authorized for marketing that provides a screening decision without the need for a clinician to also interpret the
+# image or results"* [1]. A camera takes photographs of the retina, a program decides whether they show more than mild
+# *diabetic retinopathy* (the damage that diabetes does to the vessels there), and nobody looks over its shoulder. (The
+# event is often told as an approval. "Permitted marketing" is the agency's phrase for this route.)
 #
-# What had it shown? It was tried on 900 people with diabetes in ten practices of primary care [2]. Two pairs of numbers went
-# round the world, and they are not quite the same:
+# What had it shown? It was tried on 900 people with diabetes in ten practices of primary care [2]. Two pairs of numbers
+# went round the world, and they are not quite the same:
 #
-# | | news of the permission, April 2018 [2] | paper on the trial, August 2018 [3] |
+# | | news of the permission, spring 2018 [2] | paper on the trial, August 2018 [3] |
 # |---|---|---|
 # | sick people correctly found | 87.4 % | 87.2 % (95 % interval 81.8 to 91.2) |
 # | healthy people correctly cleared | 89.5 % | 90.7 % (95 % interval 88.3 to 92.7) |
 #
-# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients, and
-# that
-# 23.8 % of those who were judged had the disease. Remember that share.
+# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients,
+# and that 23.8 % of those who were judged had the disease. Remember that share.
 #
-# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical imaging. One
-# of its figures shows nine tasks in which the method gave the best results of its time [4]:
+# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical
+# imaging. One of its figures shows nine tasks in which the method gave the best results of its time [4]:
 #
 # | what | kind of answer |
 # |---|---|
@@ -86,7 +97,7 @@ here.banner()
 #
 # This course attacks classifiers, such as the two in bold. How would *you* find out whether one is any good?
 #
-# ## 2 Two ways to be right
+# ## 2. Two ways to be right
 #
 # A patient is sick or healthy, and the model calls them sick or healthy. That makes four cases:
 #
@@ -98,13 +109,14 @@ here.banner()
 # - **Sensitivity**: of the *sick*, the share that is found.
 # - **Specificity**: of the *healthy*, the share that is cleared.
 #
-# One number, such as the accuracy, would hide which of the two kinds of mistake is made. They do not hurt the same people.
+# One number, such as the accuracy, would hide which of the two kinds of mistake is made. They do not hurt the same
+# people.
 #
 # ### Exercise 1: an operating point
 #
-# The model gives logits. You turn them into a probability of the disease, and call a patient sick *if it reaches the
-# threshold*. The pair of sensitivity and specificity at that threshold is called an **operating point**. (Stuck?
-# `hint("operating_point")`.)
+# The model gives logits. You turn them into a probability of the disease, and call a patient sick *if this probability
+# reaches the threshold*. The pair of sensitivity and specificity at that threshold is called an **operating point**.
+# (Stuck? `hint("operating_point")`.)
 
 
 # %%
@@ -147,15 +159,16 @@ same = abs(sensitivity - scores.sensitivity) < 1e-6 and abs(specificity - scores
 claim("your operating point at 0.5 is the library's", same)
 
 # %% [markdown]
-# Look at the two intervals and their n. The sensitivity rests on the sick patients alone. Where only few of the patients are
-# sick, it is the number that you know least about, and it is the one that tells how much disease is missed.
+# Look at the two intervals and their n. The sensitivity rests on the sick patients alone. Where only few of the
+# patients are sick, it is the number that you know least about, and it is the one that tells how much disease is
+# missed.
 #
-# ## 3 Who is sent on?
+# ## 3. Who is sent on?
 #
 # ### Predict
 #
-# Back to the trial: the device found 87.2 % of the sick and cleared 90.7 % of the healthy; 23.8 % of the people were sick.
-# Somebody steps out of the practice with a referral in their hand.
+# Back to the trial: the device found 87.2 % of the sick and cleared 90.7 % of the healthy; 23.8 % of the people were
+# sick. Somebody steps out of the practice with a referral in their hand.
 #
 # - How likely is it that this person has the disease?
 # - Now the device moves to a practice where 5 % of the people are sick. Nothing else changes. How likely is it there?
@@ -185,9 +198,10 @@ def share_of_sick(prevalence, sensitivity, specificity):
 for prevalence in (0.238, 0.05):
     found, missed, alarms, cleared = thousand_people(prevalence, *trial)
     low, high = (share_of_sick(prevalence, *end) for end in ends)
-    print(f"where {prevalence:.1%} are sick, {found + alarms} of 1,000 are sent on, {found} of them sick:")
+    print(f"where {100 * prevalence:.3g} % are sick, {found + alarms} of 1,000 are sent on, {found} of them sick:")
     print(
-        f"    {share_of_sick(prevalence, *trial):.0%} (with the ends of the trial's intervals {low:.0%} to {high:.0%})"
+        f"    {100 * share_of_sick(prevalence, *trial):.0f} % (with the ends of the trial's intervals "
+        f"{100 * low:.0f} to {100 * high:.0f} %)"
     )
 
 # %% jupyter={"source_hidden": true}
@@ -205,7 +219,7 @@ for ax, prevalence in zip(axes, (0.238, 0.05), strict=True):
         ax.scatter(
             across, down, s=22, marker=marker, color=colour, edgecolor="0.35", linewidth=0.4, label=f"{name}: {count}"
         )
-    ax.set(title=f"1,000 people, {prevalence:.1%} of them sick", xticks=[], yticks=[])
+    ax.set(title=f"1,000 people, {100 * prevalence:.3g} % of them sick", xticks=[], yticks=[], frame_on=False)
     ax.invert_yaxis()
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=11)
 figure
@@ -213,18 +227,18 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# Three of four in the trial; one of three in the other practice. The device is the same. But where few are sick, there are
-# many healthy people to raise a false alarm about, and the alarms outnumber the finds.
+# Three of four in the trial; one of three in the other practice. The device is the same. But where few are sick, there
+# are many healthy people to raise a false alarm about, and the alarms outnumber the finds.
 #
-# This share, the sick among those called sick, is the **positive predictive value**. It belongs to the model *and the place
-# where it is used*. A figure from a trial does not travel with the device.
+# This share, the sick among those called sick, is the **positive predictive value**. It belongs to the model *and the
+# place where it is used*. A figure from a trial does not travel with the device.
 
 # %%
 likely, at_best = share_of_sick(0.05, *trial), share_of_sick(0.05, *ends[1])
-claim("where 5 % are sick, most of those sent on are healthy", at_best < 0.5, detail=f"sick: {likely:.0%}")
+claim("where 5 % are sick, most of those sent on are healthy", at_best < 0.5, detail=f"sick: {100 * likely:.0f} %")
 
 # %% [markdown]
-# ## 4 Moving the line
+# ## 4. Moving the line
 #
 # Between "sick" and "healthy" stands a threshold, and somebody has put it there. Nothing says that it must be 0.5.
 #
@@ -237,8 +251,8 @@ claim("where 5 % are sick, most of those sent on are healthy", at_best < 0.5, de
 #
 # ### Run
 #
-# Drag the threshold. Read the sentences at the right. Then move the second slider, the share of the sick, and watch only the
-# last sentence change.
+# Drag the threshold. Read the three sentences at the right. Then move the second slider, the share of the sick, and
+# watch only the last of them change.
 
 # %%
 explore.threshold(scores, here.classes)
@@ -260,9 +274,9 @@ for name, threshold in aims.items():
 # %% [markdown]
 # ### Explain
 #
-# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the line
-# trades one mistake for the other; it abolishes neither**, because the two groups overlap: some of the sick look healthier
-# to the model than some of the healthy.
+# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the
+# line trades one mistake for the other; it abolishes neither**, because the two groups overlap: some of the sick look
+# healthier to the model than some of the healthy.
 #
 # Which mistake is worse? That is no question for a computer. It depends on what follows:
 #
@@ -272,8 +286,8 @@ for name, threshold in aims.items():
 # | chest | pneumonia goes untreated | antibiotics for nothing |
 # | skin | a melanoma stays and may spread | a harmless mole is cut out |
 #
-# **Treatment missed, or treatment not needed.** An attacker chooses the direction, and an attack moves one patient across
-# the line while the line stays where it is.
+# **Treatment missed, or treatment not needed.** An attacker chooses the direction, and an attack moves one patient
+# across the line while the line stays where it is.
 
 # %%
 _, specificity_then = operating_point(logits, y, find_all)
@@ -282,17 +296,20 @@ claim("finding every sick patient costs false alarms", specificity_then < 1)
 claim("clearing every healthy patient costs missed cases", sensitivity_then < 1)
 
 # %% [markdown]
-# ## 5 All thresholds at once
+# ## 5. All thresholds at once
 #
-# The **ROC curve** shows every operating point of a model: sensitivity upwards, false alarms to the right. The area under
-# it, the **AUC**, sums it up in one number. "Area under a curve" says little to anybody. It has a much better meaning:
+# The **ROC curve** (receiver operating characteristic: the name explains nothing) shows every operating point of a
+# model: sensitivity upwards, false alarms to the right. The area under it, the **AUC** (area under the curve), sums it
+# up in one number. An area says little to anybody. But it has a much better meaning:
 #
-# > Draw one sick and one healthy patient at random. The AUC is **the chance that the model gives the sick one the higher score**.
+# > Draw one sick and one healthy patient at random. The AUC is **the chance that the model gives the sick one the
+# > higher score**.
 #
 # ### Predict
 #
-# Six such pairs come next, the sick patient above, the healthy one below. In how many of the six will the model have them in
-# the right order? And in how many would *you* have said who of the two is sick, from the pictures alone?
+# Six such pairs come next, the sick patient above, the healthy one below. The score is the model's probability of the
+# disease. In how many of the six will the model have them in the right order? And you: in how many pairs does the upper
+# picture *look* sicker to you?
 #
 # ### Run
 
@@ -308,7 +325,9 @@ for column, rows in enumerate(zip(sick_rows, healthy_rows, strict=True)):
     for row, ax, value, name in zip(rows, axes[:, column], values, ("sick", "healthy"), strict=True):
         ax.imshow(show.pixels(x[row]))
         ax.set(xticks=[], yticks=[], frame_on=False)
-        ax.set_xlabel(f"{name}: {show.percent(value)}", fontsize=11)
+        ax.set_xlabel(f"score {show.percent(value)}", fontsize=12)
+        if column == 0:
+            ax.set_ylabel(f"is {name}", fontsize=13)
     axes[0, column].set_title(f"pair {column + 1}: {sign}", color="black" if sign == "✓" else "#b04a00")
 figure.alt = (
     f"{pairs} pairs of a sick and a healthy patient, with the model's probability of the disease; {in_order} in order."
@@ -318,9 +337,9 @@ figure
 # %% [markdown]
 # ### Exercise 2: the AUC
 #
-# Six pairs are few. Take them all: every sick patient with every healthy one. A pair counts 1 if the sick one scores higher,
-# and one half if both score the same (nobody can say who is ahead). The AUC is the mean over all pairs. Two loops will do;
-# there is a shorter way. (`hint("auc")`)
+# Six pairs are few. Take them all: every sick patient with every healthy one. A pair counts 1 if the sick one scores
+# higher, and one half if both score the same (nobody can say who is ahead). The AUC is the mean over all pairs. Two
+# loops will do; there is a shorter way. (`hint("auc")`)
 
 
 # %%
@@ -352,8 +371,9 @@ show.roc({here.classes[1]: scores}, title=f"{here.name} clinic, {sick} sick and 
 # %% [markdown]
 # ### Explain
 #
-# 0.5 is a coin, 1 a perfect order. The AUC needs no threshold, and it does not care *how large* the scores are, only in which order
-# they come: the logits have the same AUC as the probabilities. It does not depend on how many are sick, either.
+# 0.5 is a coin, 1 a perfect order. The AUC needs no threshold, and it does not care *how large* the scores are, only in
+# which order they come: the logits have the same AUC as the probabilities. As long as the labels are true, it does not
+# depend on how many are sick, either.
 #
 # That is its strength, and its danger. A patient does not meet a curve. A patient meets one threshold, in one place.
 
@@ -365,25 +385,28 @@ same = abs(auc(margin, y) - auc(torch.sigmoid(margin), y)) < 1e-6
 claim("logits and probabilities have the same AUC", same)
 
 # %% [markdown]
-# ## 6 Whose truth?
+# ## 6. Whose truth?
 #
-# Everything so far was measured against the label. Who says that the label is true? For an image, it is mostly what one or
-# more doctors said. **This is the first reason why medicine is an easy target: its truth is ambiguous.** Now you are one of
-# the doctors.
+# Everything so far was measured against the label. Who says that the label is true? For an image, it is mostly what one
+# or more doctors said. **This is the first reason why medicine is an easy target: its truth is ambiguous.** (Four such
+# reasons are listed in the talk that this course grew from [18]. The other three are coming.) Now you are one of the
+# doctors.
 #
 # ### Predict
 #
-# Here are twelve patients, half of them sick. Read them. How often will you agree with the labels? How often with the model?
-# (What to look for is in [lesson 00](00_start_here.ipynb#Three-clinics).)
+# Here are twelve patients, half of them sick. Read them. How often will you agree with the labels? How often with the
+# model? (What to look for is in [lesson 00](00_start_here.ipynb#Three-clinics).)
 
 # %%
 twelve, labels = here.test.sample(12, seed=seed + 1, balanced=True)
 print(here.question)
-show.gallery(twelve, torch.arange(12), [f"patient {number}" for number in range(1, 13)], columns=6)
+figure = show.gallery(twelve, torch.arange(12), [f"patient {number}" for number in range(1, 13)], columns=6)
+figure.alt = "Twelve patients of the clinic, numbered, without their labels."
+figure
 
 # %% [markdown]
-# Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`. As
-# long as there is a `?` in it, a simulated reader stands in for you, who is wrong about three of the twelve.
+# Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`.
+# As long as there is a `?` in it, a simulated reader stands in for you, who is wrong on three of the twelve.
 
 # %%
 my_reading = "????????????"
@@ -395,9 +418,10 @@ my_reading = "????????????"
 # nothing. So ask how much of their agreement is more than chance:
 #
 # - `observed`: the share of images on which the two agree;
-# - `by_chance`: the share on which they would agree if each kept their own habit of saying "sick" that often, but dealt the word out
-#   blindly: both sick, or both healthy;
-# - **kappa** = (`observed` - `by_chance`) / (1 - `by_chance`): of the way from chance to full agreement, how much have they gone?
+# - `by_chance`: the share on which they would agree if each said "sick" as often as they do now, but of patients picked
+#   blindly. They can agree in two ways: both say sick, or both say healthy;
+# - **kappa** = (`observed` - `by_chance`) / (1 - `by_chance`): of the way from chance to full agreement, how much have
+#   they gone?
 #
 # 1 is full agreement, 0 is chance, below 0 is worse than chance. (`hint("kappa")`)
 
@@ -445,7 +469,7 @@ for pair, (a, b) in readings.items():
     # Kappa is the agreement on another scale, so the agreement's interval becomes kappa's (chance held fixed).
     low, high = ((bound - chance) / (1 - chance) for bound in (observed.low, observed.high))
     interval = f"95 % interval {low:.2f} to {high:.2f}, n = 12"
-    print(f"{pair}: agree on {observed:.0%}, kappa {kappa(a, b):.2f} ({interval})")
+    print(f"{pair}: agree on {100 * observed:.0f} %, kappa {kappa(a, b):.2f} ({interval})")
 
 # %%
 show.gallery(twelve, labels, ("healthy", "sick"), victim, columns=6)
@@ -453,8 +477,8 @@ show.gallery(twelve, labels, ("healthy", "sick"), victim, columns=6)
 # %% [markdown]
 # ### Explain
 #
-# Twelve images leave wide intervals. But look at those where you, the label and the model differ: could you *prove* who is
-# right? Not from the picture. People who do this for a living disagree as well:
+# Twelve images leave wide intervals. But look at those where you, the label and the model differ: could you *prove* who
+# is right? Not from the picture. People who do this for a living disagree as well:
 #
 # | who read what | how well they agreed |
 # |---|---|
@@ -462,8 +486,8 @@ show.gallery(twelve, labels, ("healthy", "sick"), victim, columns=6)
 # | photographs of 452 eyes graded by a screening service, then the eyes themselves examined in hospital [6] | the same grade in 77.4 %, **kappa 0.60** |
 # | pathologists looked at biopsies of moles under the microscope, where melanoma is finally decided [7] | an estimated **82.8 %** (81.0 to 84.5) of the diagnoses would be confirmed by a panel of experts |
 #
-# Does the first row surprise you? 85 to 90 % sounds like agreement. But only about one child in six had the shadow. Of the
-# three, one saw it in 21.3 % and another in 13.7 %. See how much two such readers agree by chance alone:
+# Does the first row surprise you? 85 to 90 % sounds like agreement. But only about one child in six had the shadow. Of
+# the three, one saw it in 21.3 % and another in 13.7 %. See how much two such readers agree by chance alone:
 
 # %%
 often, seldom, observed = 0.213, 0.137, 0.875  # how often each says "sick" [5]; the middle of 85 to 90 %
@@ -479,7 +503,7 @@ for left, right, colour, words in (
     (observed, 1, "white", "missing"),
 ):
     ax.barh([0], [right - left], left=[left], color=colour, edgecolor="0.3")
-    ax.text((left + right) / 2, 0, words, ha="center", va="center")
+    ax.text((left + right) / 2, 0, words, ha="center", va="center", fontsize=13)
 ax.set(xlim=(0, 1), yticks=[], xlabel="share of the images on which two readers agree")
 ax.set_title(f"kappa = added / (added + missing) = {from_rounded:.2f}")
 figure
@@ -489,13 +513,13 @@ claim("chance alone makes two such readers agree on more than 70 % of the images
 claim("their kappa is far lower than their agreement", from_rounded < observed - 0.2)
 
 # %% [markdown]
-# ## 7 How good can a model look?
+# ## 7. How good can a model look?
 #
 # ### Predict
 #
-# Imagine a **perfect** model: it knows the truth about every patient. You do not know the truth; you have the labels of one
-# reader, who is wrong in 15 % of the images. You measure the perfect model against those labels, half of the patients being
-# sick.
+# Imagine a **perfect** model: it knows the truth about every patient. You do not know the truth; you have the labels of
+# one reader, who is wrong in 15 % of the images. You measure the perfect model against those labels, half of the
+# patients being sick.
 #
 # - Which accuracy will you measure? Which AUC?
 # - If only a quarter of the patients is sick, will the AUC come out higher, lower, or the same?
@@ -514,7 +538,8 @@ def measured_auc(share_sick, readers=1):
     label = torch.where(mistaken.sum(1) > readers / 2, 1 - truth, truth)
     perfect = truth.float()  # its score: 1 for every sick patient, 0 for every healthy one
     measured = metrics.auc(perfect, label)  # as yours, with an interval
-    print(f"{share_sick:.0%} sick, {readers} reader(s): yours {auc(perfect, label):.3f}; the library's {measured}")
+    who = f"{100 * share_sick:.0f} % sick, {readers} reader{'s' * (readers > 1)}"
+    print(f"{who}: yours {auc(perfect, label):.3f}; the library's {measured}")
     return measured
 
 
@@ -522,8 +547,9 @@ half, quarter = measured_auc(0.5), measured_auc(0.25)
 voted = measured_auc(0.5, readers=5)
 
 # %% [markdown]
-# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if each
-# is wrong in 15 %? And what happens to the *good* model, whose true AUC is 0.90?
+# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if
+# each is wrong in 15 %? The widget also knows a second model, which is only *good*: its true AUC is 0.90. What happens
+# to that?
 
 # %%
 agreement = explore.agreement()
@@ -532,18 +558,19 @@ agreement
 # %% [markdown]
 # ### Explain
 #
-# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With labels
-# that are wrong in 15 %, perfection measures 0.85. Where fewer are sick it is worse still: if a quarter are, about a third
-# of those *labelled* sick are healthy people whom the reader misjudged. A vote helps, as long as the readers err
-# independently: it takes five of them to measure the perfect model at 0.95 or more. And the good model, truly at 0.90,
-# measures 0.78 against a single reader.
+# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With
+# labels that are wrong in 15 %, perfection measures an accuracy of 0.85, and where half are sick an AUC of 0.85 as
+# well. Where fewer are sick the AUC is worse still: if a quarter are, about a third of those *labelled* sick are
+# healthy people whom the reader misjudged. (So with noisy labels the AUC does depend on how many are sick.) A vote
+# helps, as long as the readers err independently: it takes five of them to measure the perfect model at 0.95 or more.
+# And the good model, truly at 0.90, measures 0.78 against a single reader.
 #
 # Two things follow for this course.
 #
-# 1. No reported score is better than its labels. Ask where the labels come from before you ask for the third digit.
-# 2. **Doubt is a hiding place.** If a stop sign is taken for another sign, everybody sees the mistake. If a borderline radiograph is
-#    taken for pneumonia, who could say for certain that it is not? A wrong answer that nobody can prove wrong is the best that an
-#    attacker can get.
+# 1. No reported score means more than its labels do. Ask where the labels come from before you ask for the third digit.
+# 2. **Doubt is a hiding place.** If a stop sign is taken for another sign, everybody sees the mistake. If a borderline
+#    radiograph is taken for pneumonia, who could say for certain that it is not? A wrong answer that nobody can prove
+#    wrong is the best that an attacker can get.
 
 # %%
 claim("against one noisy reader, a perfect model measures less than AUC 1", half.high < 1, detail=f"AUC {half}")
@@ -555,14 +582,15 @@ claim("five readers bring the perfect model to 0.95, three do not", three["perfe
 claim("a model of AUC 0.90 measures 0.78 against one reader", abs(one["good"].auc - 0.78) < 0.005)
 
 # %% [markdown]
-# ## 8 Images that look alike
+# ## 8. Images that look alike
 #
-# **The second reason: medical images are standardised.** The patient is placed, the camera is fixed, the exposure is set.
+# **The second reason: medical images are standardised.** The patient is placed, the camera is fixed, the exposure is
+# set.
 #
 # ### Predict
 #
-# Take twelve photographs of all sorts of things, cut them square, and average them, pixel by pixel. Do the same with twelve
-# images of this clinic. What will the two means look like?
+# Take twelve photographs of all sorts of things, cut them square, and average them, pixel by pixel. Do the same with
+# twelve images of this clinic. What will the two means look like?
 #
 # ### Run
 
@@ -631,19 +659,20 @@ for words, (measure, values) in table.items():
 # %% [markdown]
 # ### Explain
 #
-# Twelve photographs average to mud. From eleven of them you can say nothing about the twelfth: a plain grey would be the
-# better guess. Twelve images of a clinic average to *an image of that clinic*. You know much of the next patient's picture
-# before they have walked in.
+# Twelve photographs average to mud. From eleven of them you can say nothing about the twelfth: a plain grey would be
+# the better guess. Twelve images of a clinic average to *an image of that clinic*. You know much of the next patient's
+# picture before they have walked in.
 #
-# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In the
-# clinic the camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a patch always
-# lands in the same place, at the same size (lesson 07).
+# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In
+# the clinic the camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a
+# patch always lands in the same place, at the same size (lesson 07).
 
 # %%
 claim(
     "more of a clinic's image is known beforehand than of a photograph, in 95 of 100 draws or more",
     (known > known_beforehand(photographs)).float().mean() >= 0.95,
 )
+claim("of a photograph, a plain grey is the better guess", known_beforehand(photographs) < 0)
 claim(
     "on average, two images of this clinic differ less than two photographs",
     differ.mean() < mean_difference(photographs),
@@ -651,20 +680,20 @@ claim(
 )
 
 # %% [markdown]
-# ## 9 A model that everybody has
+# ## 9. A model that everybody has
 #
-# **The third reason: popular architectures.** Hardly anybody trains a medical network from nothing. One takes a well-known
-# network, already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last layer, and trains it
-# a little more. The study that we follow did so with a ResNet-50, and found an Inception network to behave nearly the same
-# [8]. Our victim is an EfficientNet-Lite0 made in the same way, and its starting point is in a package that anybody can
-# install.
+# **The third reason: popular architectures.** Hardly anybody trains a medical network from nothing. One takes a
+# well-known network, already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last
+# layer, and trains it a little more. The study that we follow did so with a ResNet-50, and found an Inception network
+# to behave nearly the same [8]. Our victim is an EfficientNet-Lite0 made in the same way, and its starting point is in
+# a package that anybody can install.
 #
 # ### Predict
 #
-# The victim's first layers were left as they were: edges and textures are the same in a radiograph as in a photograph. All
-# the others were trained on this clinic's images. Compare its convolution weights with the public ones from which they
-# started. The *cosine* between two long lists of numbers is 1 if they point the same way, and 0 if they have nothing to do
-# with each other.
+# The victim's first layers were left as they were: edges and textures are the same in a radiograph as in a photograph.
+# All the others were trained on this clinic's images. Compare its convolution weights with the public ones from which
+# they started. The *cosine* between two long lists of numbers is 1 if they point the same way, and 0 if they have
+# nothing to do with each other.
 #
 # Where between 0 and 1 do you expect it? And for a network of the same architecture with random weights?
 #
@@ -689,7 +718,7 @@ print(f"{sum(map(len, ours)):,} weights in {len(ours)} layers")
 print(f"cosine of the victim's and the public ones: {nearness:.3f}")
 print(f"cosine of the victim's and random ones:     {control:.3f}")
 moved = (torch.cat(ours) - torch.cat(public)).norm() / torch.cat(public).norm()
-print(f"in training the weights have moved by {moved:.1%} of their length")
+print(f"in training the weights have moved by {100 * moved:.1f} % of their length")
 
 lines = {
     "victim and public network": (range(1, len(ours) + 1), list(map(cosine, ours, public))),
@@ -702,28 +731,29 @@ show.curves(
 # %% [markdown]
 # ### Explain
 #
-# After its medical training, the victim is still nearly the public network; its trained layers have not gone far either.
-# Whoever downloads that network holds most of the victim in their hands, without having seen the hospital from inside.
-# Lesson 05 turns this into an attack: train a copy of your own, attack the copy, and carry the result over. A study of eye,
-# chest and tissue images found that pre-training of this kind can make such transfer dramatically easier [9].
+# After its medical training, the victim is still nearly the public network; its trained layers have not gone far
+# either. Whoever downloads that network holds most of the victim in their hands, without having seen the hospital from
+# inside. Lesson 05 turns this into an attack: train a copy of your own, attack the copy, and carry the result over. A
+# study in ophthalmology, radiology and pathology found that pre-training of this kind can make such transfer
+# dramatically easier [9].
 #
-# There is another side to it. An architecture that everybody knows can be inspected by everybody, and regulators may want
-# just that. To hide it is no defence that lasts.
+# There is another side to it. An architecture that everybody knows can be inspected by everybody, and those who
+# supervise medical devices may want just that. To hide it is no defence that lasts.
 
 # %%
 claim("the victim's weights still point nearly where the public ones do", nearness > 0.9)
 claim("random weights of the same architecture do not", abs(control) < 0.1)
 
 # %% [markdown]
-# ## 10 Who would gain?
+# ## 10. Who would gain?
 #
 # **The fourth reason: many adversaries.** An attack needs somebody who wants it.
 #
 # ### Predict
 #
-# Follow one patient: from the appointment to the picture, through the network into the archive, to the model, the report,
-# the treatment, the bill; perhaps into a clinical trial. At each step write down one person or firm who would gain if the
-# model were *wrong*, and in which direction. Take two minutes. Then look.
+# Follow one patient: from the appointment to the picture, through the network into the archive, to the model, the
+# report, the treatment, the bill; perhaps into a clinical trial. At each step write down one person or firm who would
+# gain if the model were *wrong*, and in which direction. Take two minutes. Then look.
 
 # %% jupyter={"source_hidden": true}
 steps = (
@@ -782,19 +812,19 @@ figure
 # | bill | an insurer who asks the model before paying | healthy | the image that was handed in, and a copy of the model |
 # | clinical trial | a sponsor whose drug is to look effective | healthy after treatment, sick before | all images of the trial, once |
 #
-# Note three things. The direction differs. The *access* differs, from "one pixel file" to "a sticker on the skin". And few
-# of these people look like a hacker. Most of them have a right to handle the image.
+# Note three things. The direction differs. The *access* differs, from "one pixel file" to "a sticker on the skin". And
+# few of these people look like a hacker. Most of them have a right to handle the image.
 #
 # (None of this says that such people do it. It says where the incentive is.)
 #
 # ### How much money is there?
 #
-# You will meet large figures in talks on this subject. Here are four of them, each followed back to where it came from. That
-# was worth the trouble:
+# You will meet large figures in talks on this subject. Here are three of them, each followed back to where it came
+# from. That was worth the trouble:
 #
 # | what is told | what the origin says |
 # |---|---|
-# | The world spends more than 7 trillion dollars a year on health | an editorial of 2014 says so [11]. The World Health Organization's figure for 2021 is **9.8 trillion**, 10.3 % of the world's product [12] |
+# | The world spends more than 7 trillion dollars a year on health | an editorial of 2014 says so [11]. The World Health Organization's figure for 2021 is **9.8 trillion**, 10.3 % of the world's economic output [12] |
 # | In 2011 the United States lost between 82 and 272 billion dollars to medical embezzlement | "embezzlement" is the editorial's word [11]. Its source is an estimate of Berwick and Hackbarth (JAMA, 2012), whose category is **fraud and abuse** (as quoted in [13]) |
 # | (the same) | an estimate of 2019 is far lower: **58.5 to 83.9 billion** a year [14] |
 # | A single cancer drug is worth 1.67 billion dollars four years after approval | it is a **median over ten drugs**: a total revenue of 1,658.4 million dollars, a median of 4.0 years after approval (0.8 to 8.8), against 648.0 million spent on development [15] |
@@ -808,38 +838,39 @@ figure, ax = show.picture(
 )
 for place, (_, low, high) in enumerate(estimates):
     ax.barh([-place], [high - low], left=[low], height=0.55, color=(show.ORANGE, show.SKY)[place], edgecolor="black")
-    ax.text(high + 4, -place, f"{low:g} to {high:g}", va="center")
+    ax.text(high + 4, -place, f"{low:g} to {high:g}", va="center", fontsize=12)
 ax.set(yticks=[0, -1], yticklabels=[name for name, *_ in estimates], xlim=(0, 340), xlabel="billion dollars a year")
 ax.set_title("Fraud and abuse in US health care: two estimates that hardly meet")
 figure
 
 # %% [markdown]
-# The sums are enormous either way, and so is the uncertainty. A motive is established; a figure with three digits is not.
+# The sums are enormous either way, and so is the uncertainty. A motive is established; a figure with three digits is
+# not.
 #
-# Why do drugs appear here? Because models are coming into use in clinical trials as well. Where a model decides whether a
-# tumour has shrunk, a billion may depend on a few hundred images.
+# Why do drugs appear here? Because models are coming into use in clinical trials as well. Where a model decides whether
+# a tumour has shrunk, a billion may depend on a few hundred images.
 
 # %% [markdown]
-# ## 11 What was done elsewhere
+# ## 11. What was done elsewhere
 #
 # None of this began in medicine. Two attacks on real objects made everybody look up. You will build both in lesson 08.
 #
-# **Stop signs** [16]. With black and white stickers, a real stop sign was classified as another sign. You will hear "100 %
-# in the laboratory, and 84.8 % of the frames filmed from a moving car". Both figures are for *one* of the two classifiers
-# that were tried (LISA-CNN). On the other (GTSRB-CNN) the same style of stickers reached 80 % in the laboratory. Other
-# designs reached 66.67 and 73.33 %.
+# **Stop signs** [16]. With black and white stickers, a real stop sign was classified as another sign. You will hear
+# "100 % in the laboratory, and 84.8 % of the frames filmed from a moving car". Both figures are for *one* of the two
+# classifiers that were tried (LISA-CNN). On the other (GTSRB-CNN) the same style of stickers reached 80 % in the
+# laboratory. Other designs reached 66.67 and 73.33 %.
 #
 # **Three-dimensional objects** [17]. A printed turtle is taken for a rifle, and a baseball for an espresso, by Google's
-# Inception-v3. The turtle succeeded in 82 of 100 photographs, the baseball in 59 of 100. So not "from every angle", as it is
-# often told. Before the attack, all photographs of the same objects were classified correctly.
+# Inception-v3. The turtle succeeded in 82 of 100 photographs, the baseball in 59 of 100. So not "from every angle", as
+# it is often told. Before the attack, all photographs of the same objects were classified correctly.
 
 # %%
 for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espresso": 59}.items():
     print(f"{name:<26} {metrics.proportion(photographs_fooled, 100)}")
 
 # %% [markdown]
-# Now compare: the authors of [16] and [17] had to print, light, turn and photograph. Their attack had to survive all of it.
-# In a clinic, the image *is* a file. Nobody drives past.
+# Now compare: the authors of [16] and [17] had to print, light, turn and photograph. Their attack had to survive all of
+# it. In a clinic, the image *is* a file. Nobody drives past.
 #
 # **And in medicine?** Finlayson and colleagues attacked three tasks [8]. Here is how they map to our clinics:
 #
@@ -849,8 +880,8 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # | chest radiographs: normal, or **pneumothorax** (air beside a collapsed lung) | chest: normal, or **pneumonia**. This differs, because public images of it exist |
 # | dermoscopy: nevus, or melanoma | skin: nevus, or melanoma |
 #
-# Their best-known figure shows six images, one of each class. Under each stands the probability of the disease, as the model
-# saw it [18]:
+# Their best-known figure shows six images, one of each class. Under each stands the probability of the disease, as the
+# model saw it [18]:
 #
 # | | eye − | eye + | chest − | chest + | skin − | skin + |
 # |---|---|---|---|---|---|---|
@@ -859,20 +890,21 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # | a natural patch, the control | 0.01 % | 99.9 % | 0.3 % | 96.7 % | 69.7 % | 54.2 % |
 # | **an adversarial patch**, in plain sight | 98.3 % | 35.0 % | 100.0 % | 0.1 % | 100.0 % | 0.0 % |
 #
-# Find the two cells that surprise you most. In the last two columns the *natural* patch, a mere piece of a photograph, does
-# half the damage by itself. Without that row you would have credited all of it to the attack. **Never believe an attack
-# without its control.**
+# Before you read on, find the two cells that surprise you most.
 #
-# The authors themselves warn against panic. Are adversarial attacks the biggest concern about machine learning in medicine?
-# *"Nowhere close!"* they answer [19]. Most machine learning in health care today works on insurance claims, they say. There,
-# the incentive to bend the input a little is as old as billing. That is one more reason to understand the matter before it
-# is urgent.
+# Look at the last two columns. There the *natural* patch, a mere piece of a photograph, does half the damage by itself.
+# Without that row you would have credited all of it to the attack. **Never believe an attack without its control.**
+#
+# The authors themselves warn against panic. Are adversarial attacks the biggest concern about machine learning in
+# medicine? *"Nowhere close!"* they answer [19]. Most machine learning in health care today works on insurance claims,
+# they say. There, the incentive to bend the input a little is as old as billing. That is one more reason to understand
+# the matter before it is urgent.
 
 # %% [markdown]
-# ## 12 A threat model
+# ## 12. A threat model
 #
-# "Can this model be attacked?" has no answer. It is always yes, if the attacker may do everything. A claim about an attack
-# or a defence only means something together with a **threat model**. Five questions will do:
+# "Can this model be attacked?" has no answer. It is always yes, if the attacker may do everything. A claim about an
+# attack or a defence only means something together with a **threat model**. Five questions will do:
 #
 # | question | means | eye clinic: a practice that is paid for each laser treatment |
 # |---|---|---|
@@ -885,8 +917,8 @@ for name, photographs_fooled in {"turtle, as a rifle": 82, "baseball, as an espr
 # Each of these lines decides which lessons matter: knowing all the weights makes it a *white-box* attack (03, 04); not
 # knowing them, transfer (05); asking the model, queries (06); a sticker instead of pixels, patches (07).
 #
-# Now yours. Pick another row of the big table above, and fill in the five lines. Nobody checks it. Keep it: whenever a later
-# lesson claims that an attack works, hold it against your five lines.
+# Now yours. Pick another row of the big table above, and fill in the five lines. Nobody checks it. Keep it: whenever a
+# later lesson claims that an attack works, hold it against your five lines.
 
 # %%
 my_threat_model = {
@@ -920,8 +952,8 @@ else:
 
 # %% jupyter={"source_hidden": true}
 quiz(
-    "A test finds 90 % of the sick and clears 90 % of the healthy. In your practice 1 % of the people are sick. Somebody is called sick. "
-    "How likely are they to be sick?",
+    "A test finds 90 % of the sick and clears 90 % of the healthy. In your practice 1 % of the people are sick. Somebody is "
+    "called sick. How likely are they to be sick?",
     ["about 90 %", "about 50 %", "about 8 %"],
     answer="about 8 %",
     why={
@@ -935,33 +967,33 @@ quiz(
 quiz(
     "The threshold of a melanoma model is lowered. What follows?",
     [
-        "fewer melanomas are missed, more harmless moles are cut out",
         "more melanomas are missed, fewer harmless moles are cut out",
-        "fewer melanomas are missed, and the AUC rises",
+        "fewer melanomas are missed, and the AUC of the model rises",
+        "fewer melanomas are missed, more harmless moles are cut out",
     ],
     answer="fewer melanomas are missed, more harmless moles are cut out",
     why={
         "fewer melanomas are missed, more harmless moles are cut out": "More patients reach a lower threshold, of both kinds.",
         "more melanomas are missed, fewer harmless moles are cut out": "That is what a higher threshold does: fewer patients reach it.",
-        "fewer melanomas are missed, and the AUC rises": "The first half is right. The AUC looks at the order of the scores; no "
+        "fewer melanomas are missed, and the AUC of the model rises": "The first half is right. The AUC looks at the order of the scores; no "
         "threshold changes it.",
     },
 )
 
 # %% jupyter={"source_hidden": true}
 quiz(
-    "A paper reports that its model agrees with the labels on 86 % of the images; two radiologists agree with each other on 85 %. What "
-    "can you conclude?",
+    "A paper reports that its model agrees with the labels on 86 % of the images; two radiologists agree with each other on "
+    "85 %. What can you conclude?",
     [
-        "the labels may not allow a much higher score, whatever the model",
-        "the model is better than radiologists",
+        "the model is better than the two radiologists",
+        "the labels may not allow much more",
         "the model is wrong on 14 % of the patients",
     ],
-    answer="the labels may not allow a much higher score, whatever the model",
+    answer="the labels may not allow much more",
     why={
-        "the labels may not allow a much higher score, whatever the model": "If readers differ that often, labels are wrong that often "
+        "the labels may not allow much more": "If readers differ that often, labels are wrong that often "
         "too, and each of those is counted against the model.",
-        "the model is better than radiologists": "It agrees with the labels about as well as two readers agree with each other. "
+        "the model is better than the two radiologists": "It agrees with the labels about as well as two readers agree with each other. "
         "Neither of these is the truth.",
         "the model is wrong on 14 % of the patients": "It differs from the label on 14 %. Some of those labels are wrong.",
     },
@@ -971,57 +1003,67 @@ quiz(
 quiz(
     "Which statement about a defence can be tested?",
     [
-        "against changes of at most 2/255 a pixel, by someone who knows all the weights, it keeps 80 % accuracy",
-        "it makes the model secure",
-        "no attack has succeeded so far",
+        "it makes the model secure, because it hides everything that an attack depends on",
+        "no attack on it has succeeded so far, although several groups of experts have tried",
+        "of changes up to 2/255, made by someone who knows the weights, it stops four in five",
     ],
-    answer="against changes of at most 2/255 a pixel, by someone who knows all the weights, it keeps 80 % accuracy",
+    answer="of changes up to 2/255, made by someone who knows the weights, it stops four in five",
     why={
-        "against changes of at most 2/255 a pixel, by someone who knows all the weights, it keeps 80 % accuracy": "Capability and "
-        "knowledge are stated, so you can try to break it within them.",
-        "it makes the model secure": "Against whom, allowed to do what? Without a threat model there is nothing to test.",
-        "no attack has succeeded so far": "Who has tried, how hard, and with what access? In lesson 11 you will see how such claims fell.",
+        "of changes up to 2/255, made by someone who knows the weights, it stops four in five": "Capability and knowledge are "
+        "stated, so you can try to break it within them.",
+        "it makes the model secure, because it hides everything that an attack depends on": "Against whom, allowed to do what? Without a threat model there is nothing to test.",
+        "no attack on it has succeeded so far, although several groups of experts have tried": "Who has tried, how hard, and with what access? In lesson 11 you will see how such claims fell.",
     },
 )
 
 # %% [markdown]
 # ## What you now know
 #
-# - **Sensitivity** is about the sick, **specificity** about the healthy. A threshold trades one for the other. What a positive
-#   answer means depends on how many are sick.
+# - **Sensitivity** is about the sick, **specificity** about the healthy. A threshold trades one for the other. What a
+#   positive answer means depends on how many are sick.
 # - The **AUC** is the chance that a sick patient scores above a healthy one.
-# - Labels are opinions. **Kappa** says how much better than chance readers agree, and a perfect model measured against noisy
-#   labels looks imperfect.
-# - Four reasons why medicine is exposed: *ambiguous truth, standardised images, popular architectures, many adversaries.* You have measured
-#   three of them on your own clinic.
+# - Labels are opinions. **Kappa** says how much better than chance readers agree, and a perfect model measured against
+#   noisy labels looks imperfect.
+# - Four reasons why medicine is exposed: *ambiguous truth, standardised images, popular architectures, many
+#   adversaries.* You have measured the first three yourself.
 # - A wrong answer has a direction: treatment missed, or treatment not needed. So has every motive.
 # - Figures change on their way. Follow them to the origin.
 # - Five questions make a threat model: goal, knowledge, capability, access, constraints.
-#
-# **Next:** [02 Fine-tune the victim](02_fine_tune_the_victim.ipynb). You train the model that the rest of the course attacks.
+
+# %%
+progress()
+
+# %% [markdown]
+# **Next:** [02 Fine-tune the victim](02_fine_tune_the_victim.ipynb). You train the model that the rest of the course
+# attacks.
 #
 # ## Sources
 #
 # 1. The agency's words of 11 April 2018, as quoted at reviewob.com/new-ai-device-to-detect-diabetic-eye-disease.
 # 2. American College of Physicians, 11 May 2018: diabetes.acponline.org/archives/2018/05/11/6.htm.
 # 3. M. D. Abramoff et al., npj Digital Medicine 1:39 (2018): pmc.ncbi.nlm.nih.gov/articles/PMC6550188.
-# 4. G. Litjens et al., *A survey on deep learning in medical image analysis*, Medical Image Analysis 42:60 (2017), arXiv 1702.05747.
-# 5. *Variability and accuracy in interpretation of consolidation on chest radiography for diagnosing pneumonia in children under 5
-#    years of age*, Pediatric Pulmonology 48:1195 (2013), doi 10.1002/ppul.22806.
+# 4. G. Litjens et al., *A survey on deep learning in medical image analysis*, Medical Image Analysis 42:60 (2017),
+#    arXiv 1702.05747.
+# 5. *Variability and accuracy in interpretation of consolidation on chest radiography for diagnosing pneumonia in
+#    children under 5 years of age*, Pediatric Pulmonology 48:1195 (2013), doi 10.1002/ppul.22806.
 # 6. Diabetic Medicine 28:741 (2011), doi 10.1111/j.1464-5491.2011.03273.x.
-# 7. J. G. Elmore et al., *Pathologists' diagnosis of invasive melanoma and melanocytic proliferations*, BMJ 357:j2813 (2017), doi 10.1136/bmj.j2813.
-# 8. S. G. Finlayson, H. W. Chung, I. S. Kohane, A. L. Beam, *Adversarial attacks against medical deep learning systems*, arXiv
-#    1804.05296; on the two networks: the authors' code, github.com/sgfin/adversarial-medicine. See also Finlayson et al., Science 363:1287 (2019), doi 10.1126/science.aaw4399.
+# 7. J. G. Elmore et al., *Pathologists' diagnosis of invasive melanoma and melanocytic proliferations*, BMJ 357:j2813
+#    (2017), doi 10.1136/bmj.j2813.
+# 8. S. G. Finlayson, H. W. Chung, I. S. Kohane, A. L. Beam, *Adversarial attacks against medical deep learning
+#    systems*, arXiv 1804.05296; on the two networks: the authors' code, github.com/sgfin/adversarial-medicine. See also
+#    Finlayson et al., Science 363:1287 (2019), doi 10.1126/science.aaw4399.
 # 9. Bortsova et al., Medical Image Analysis (2021), doi 10.1016/j.media.2021.102141, arXiv 2006.06356.
 # 10. Y. Mirsky et al., *CT-GAN*, USENIX Security 2019, arXiv 1901.03597.
 # 11. Jain, Nundy, Abbasi, BMJ 348:g4184 (2014).
-# 12. World Health Organization, *Global health expenditure report* (2023): p4h.world/en/documents/global-health-expenditure-report-2023.
+# 12. World Health Organization, *Global health expenditure report* (2023):
+#     p4h.world/en/documents/global-health-expenditure-report-2023.
 # 13. Berwick and Hackbarth, JAMA 307:1513 (2012), as quoted at myforum24.online/jama-spotlights-medical-waste-health.
 # 14. Shrank, Rogstad, Parekh, JAMA 322:1501 (2019): edhub.ama-assn.org/jn-learning/module/2752664.
 # 15. Prasad and Mailankody, JAMA Internal Medicine 177:1569 (2017): pmc.ncbi.nlm.nih.gov/articles/PMC5710275.
 # 16. Eykholt et al., *Robust physical-world attacks on deep learning models*, CVPR 2018, arXiv 1707.08945.
 # 17. Athalye, Engstrom, Ilyas, Kwok, *Synthesizing robust adversarial examples*, ICML 2018, arXiv 1707.07397.
-# 18. The figure of [8] as reproduced in the slides of J. Campbell, Cardiff, 27 June 2018: github.com/theref/Adversarial-Talk. This course grew out of that talk.
+# 18. The figure of [8] as reproduced in the slides of J. Campbell, Cardiff, 27 June 2018:
+#     github.com/theref/Adversarial-Talk. This course grew out of that talk.
 # 19. The authors' questions and answers: sgfin.github.io/2019/03/21/FAQ-On-Adversarial-Science-Paper.
 #
 # Cohen's kappa: J. Cohen, *A coefficient of agreement for nominal scales* (1960).

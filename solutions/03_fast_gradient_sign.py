@@ -38,7 +38,7 @@
 clinic = "derm"  # "chest", "fundus" or "derm"
 images = "auto"  # "auto", "phantom", "medmnist", "real" or a folder of your own
 n = 28  # test patients, half of them sick
-levels = 2  # size of the attack in most of the lesson, in grey levels: steps of 1/255
+levels = 2  # size of the attack in most of the lesson, in grey levels: the 255 steps from black to full
 seed = 0  # of every random draw
 
 # %%
@@ -53,6 +53,7 @@ from medattack_edu import (
     evaluate,
     explore,
     freeze,
+    hint,  # noqa: F401 (for you)
     metrics,
     models,
     open_clinic,
@@ -124,10 +125,8 @@ loss = F.cross_entropy(small(image), truth)
 at_the_weights = torch.autograd.grad(loss, list(small.parameters()), retain_graph=True)
 (at_the_pixels,) = torch.autograd.grad(loss, image)
 
-print(
-    f"gradient at the weights: {sum(part.numel() for part in at_the_weights):,} numbers, in {len(at_the_weights)} "
-    f"tensors"
-)
+numbers = sum(part.numel() for part in at_the_weights)
+print(f"gradient at the weights: {numbers:,} numbers, in {len(at_the_weights)} tensors")
 print(f"gradient at the pixels:  {at_the_pixels.numel():,} numbers, in the shape {tuple(at_the_pixels.shape)}")
 
 # %% [markdown]
@@ -149,7 +148,8 @@ print(f"gradient at the pixels:  {at_the_pixels.numel():,} numbers, in the shape
 # ### Exercise 1: the input gradient
 #
 # Write it for a batch. Mind one thing: **each image has a loss of its own**, and its gradient must not depend on who
-# else is in the batch. Work on a copy of `x`, so that the caller's images are left alone.
+# else is in the batch. Work on a copy of `x`, so that the caller's images are left alone. (Stuck?
+# `hint("input_gradient")`.)
 
 
 # %%
@@ -235,11 +235,11 @@ figure
 # ### Explain
 #
 # Three steps of the same size; three fates. At random, little happens, whichever coins you toss. Along the gradient's
-# sign the loss shoots up. Against it the victim becomes *surer*. Almost every direction is nearly flat, and one is
+# sign the loss shoots up. Against it the victim becomes *surer*. Directions picked blindly are nearly flat; this one is
 # steep.
 #
-# Look at the right half of your curves as well. You asked for the way up once, at the start, and then walked straight
-# on. Further out the path may bend, or lead down again. Keep that in mind until section 5.
+# Look at the right end of your curves as well. You asked for the way up once, at the start, and then walked straight
+# on. Further out the path may flatten, or lead down again. Keep that in mind until section 5.
 #
 # One patient proves little. Here are the means over all of them, for a small step: a quarter of a level.
 
@@ -282,9 +282,8 @@ slope = slopes[chosen].cpu() / 255  # for one level
 summed = slope.sum(0)
 top = summed.abs().flatten().quantile(0.99).item()
 ordered = slopes.abs().flatten(1).sort(1, descending=True).values
-tenth = ordered[:, : ordered.shape[1] // 10].sum(1) / ordered.sum(
-    1
-)  # the share of the slope that a tenth of the values holds
+steepest = ordered[:, : ordered.shape[1] // 10].sum(1)
+tenth = steepest / ordered.sum(1)  # the share of the slope that a tenth of the values holds
 
 words = "An image; its slope, scattered in specks over the whole image; and the sign of the slope, full on everywhere."
 figure, (one, two, three) = show.picture(12.5, 4.1, 1, 3, alt=words)
@@ -296,7 +295,7 @@ figure.colorbar(drawn, ax=two, label="change of the loss per level, times 1,000"
 three.imshow(show.pixels((1 + slope.sign()) / 2))
 three.set_title("its sign, in each colour")
 for panel in (one, two, three):
-    panel.set(xticks=[], yticks=[])
+    panel.set(xticks=[], yticks=[], frame_on=False)
 print(f"The steepest tenth of the values holds {100 * tenth.mean():.0f} % of all slope (mean of {len(x)} patients).")
 figure
 
@@ -310,10 +309,11 @@ claim(
 # %% [markdown]
 # ### Explain
 #
-# You may find more of it near the disease. But it does not draw the disease, and it does not stop where the disease
-# ends: it is a dust of specks, next to each other with opposite signs. The victim's answer hangs on fine detail all
-# over the image, which no doctor looks at. Such a picture is sometimes offered as an explanation of what a model "sees"
-# (a *saliency map*). You now know what it really answers: in which direction the answer is easiest to move.
+# You may find more of it near the disease. But it is no drawing of the disease. It is a dust of specks, next to each
+# other with opposite signs, and a good part of it lies where the slope is *not* at its steepest. The victim's answer
+# hangs on fine detail all over the image, which no doctor looks at. Such a picture is sometimes offered as an
+# explanation of what a model "sees" (a *saliency map*). You now know what it really answers: in which direction the
+# answer is easiest to move.
 #
 # ### Predict
 #
@@ -324,7 +324,7 @@ claim(
 #
 # 1. Which $\delta$ makes the sum largest? Should the steep pixels get more than the flat ones?
 # 2. Noise spends $\pm\varepsilon$ at each value too, but its terms cancel for the most part. With the 49,152 values of
-#    a 128 by 128 image, how much larger is the best sum than that of noise: about 2 times, 20 times, 200 times?
+#    a 128 by 128 image, how much larger is the best sum than that of noise? Nearer to 2 times, to 20 or to 200?
 #
 # ### Run
 #
@@ -365,7 +365,8 @@ claim("for every patient, the sign pushes more than 50 times as hard as noise of
 #    $\varepsilon\,\lVert g\rVert_1$.
 # 2. With $d$ values, the sign's sum grows like $d$: ten times as many values push ten times as hard. The noise's terms
 #    cancel, and its sum grows like $\sqrt d$: about three times. (Both axes are logarithmic; compare how steep the
-#    lines are.) The advantage can be at most $\sqrt{49{,}152} \approx 222$, and you get a good part of that.
+#    lines are.) The advantage can be at most $\sqrt{49{,}152} \approx 222$, and you get a good part of that, as the line
+#    above says.
 #
 # That is the argument of the paper that gave the attack its name [2]: "the primary cause of neural networks'
 # vulnerability to adversarial perturbation is their linear nature". Not because the models are crooked, but because
@@ -375,6 +376,7 @@ claim("for every patient, the sign pushes more than 50 times as hard as noise of
 # ### Exercise 2: the step
 #
 # Now write the attack. Use your `input_gradient`. Images stay between 0 and 1, so a white pixel cannot become whiter.
+# (`hint("fgs")`)
 
 
 # %%
@@ -457,9 +459,10 @@ claim("and it fools no fewer patients", successes["sign of the gradient"] >= suc
 # %% [markdown]
 # ### Explain
 #
-# The scaled gradient gives all of its budget to one single value and leaves nearly all the rest unspent. Under *this*
-# limit that is waste. Under another limit it would be right: if the *length* of the whole change were bounded (the L2
-# norm), then the gradient itself would be the best step. The rule decides the attack. You will meet L2 in lesson 04.
+# The scaled gradient moves one single value by all of eps. The others could move as far, and it leaves nearly all of
+# that unspent. Under *this* limit that is waste. Under another limit it would be right: if the *length* of the whole
+# change were bounded (the L2 norm), then the gradient itself would be the best step. The rule decides the attack. (The
+# last page of lesson 04 shows how to try L2.)
 
 # %% [markdown]
 # ## 4. Against the control
@@ -471,7 +474,7 @@ claim("and it fools no fewer patients", successes["sign of the gradient"] >= suc
 #
 # Write the noise that you met above. For each pixel value of each image a fair coin decides between `+ eps` and
 # `- eps`. A control must be repeatable, so draw the coins from the `generator` that comes in, and from nowhere else. It
-# lives on the CPU; should `x` live elsewhere, draw first and convert with `.to(x)`.
+# lives on the CPU; should `x` live elsewhere, draw first and convert with `.to(x)`. (`hint("noise")`)
 
 
 # %%
@@ -541,13 +544,13 @@ claim("the accuracy under FGS is below that under noise", after["FGS"].accuracy 
 #
 # Same images to the eye, same size, same number of changed pixels. The noise asks nothing of the victim, and gets
 # little. The attack asked it one question, *which way is up?*, and for many patients that one answer was enough. Look
-# at the confidence as well. Somebody proposes an alarm that rings when the victim is unsure. How many of these attacks
-# would it have caught?
+# at the confidence as well. Somebody proposes an alarm that rings when the victim is unsure. If the confidence under
+# attack is about what it was before, that alarm stays silent.
 #
 # ### Which direction falls first?
 #
 # An attack on a sick patient makes a *missed* disease; an attack on a healthy patient makes a *false alarm*. They don't
-# cost the same, and they don't fall at the same size either.
+# cost the same, and they need not fall at the same size either.
 #
 # **Predict** which of the two falls first in your clinic, from the sensitivity and the specificity at the top of this
 # page: of the sick and the healthy, whom did the victim diagnose more surely?
@@ -622,7 +625,7 @@ for panel, size in zip(panels, shown, strict=True):
     attacked = fgs(victim, patient, truth, size / 255)
     panel.imshow(show.pixels(attacked[0, :, corner : corner + side, corner : corner + side]))
     wrong = victim(attacked).argmax(1).item() != int(truth)
-    panel.set(xticks=[], yticks=[], xlabel="victim: wrong" if wrong else "victim: right")
+    panel.set(xticks=[], yticks=[], frame_on=False, xlabel="victim: wrong" if wrong else "victim: right")
     panel.set_title("clean" if size == 0 else f"{size}/255")
 figure
 
@@ -638,6 +641,7 @@ figure
 # One size tells little. The honest picture is the whole curve: the accuracy at every size, of the attack and of its
 # control. Write the function that measures it. `attack` is a function that you get: `attack(x, eps)` returns the
 # attacked images. Use `evaluate(model, images, y).accuracy`, which carries its 95 % interval with it.
+# (`hint("accuracy_curve")`)
 
 
 # %%
@@ -830,9 +834,13 @@ for shift, colour, hatch, label, rates in (
     right.bar(places, [float(rate) for rate in rates], 0.4, color=colour, hatch=hatch, edgecolor="white", label=label)
     right.vlines(places, [rate.low for rate in rates], [rate.high for rate in rates], color=show.BLACK, linewidth=1.5)
 right.set(
-    xticks=range(len(tried)), xticklabels=[f"{size}/255" for size in tried], ylim=(0, 1.25), ylabel="attack success"
+    xticks=range(len(tried)),
+    xticklabels=[f"{size}/255" for size in tried],
+    ylim=(0, 1.2),
+    yticks=[0, 0.25, 0.5, 0.75, 1],
+    ylabel="attack success",
+    title=f"FGS before and after saving (95 %, n = {saved[0].n})",
 )
-right.set(title=f"FGS before and after saving (95 %, n = {saved[0].n})")
 right.legend(frameon=False, ncols=2, loc="upper left")
 figure
 
@@ -865,13 +873,13 @@ claim("and so does 1/255", saved[2].after_saving == saved[2], detail=str(saved[2
 # > ### In the clinic
 # >
 # > **Where could anyone change a pixel?** Follow the image. A camera or detector *acquires* it and processes it:
-# > software, with updates. It is *wrapped* as a DICOM file, often with more than 8 bits, sometimes *compressed* as
-# > JPEG. It *travels* over the hospital's network into the archive (PACS), and lies there. A gateway may re-encode,
-# > crop and *resize* it for the classifier. Each station is a place to attack, and each rounds, scales or compresses,
-# > and may so destroy an attack made at the station before. An attacker who sits right in front of the classifier has
-# > it easiest. Is the network closed to strangers? In a study of tampered scans, the authors intercepted scans in an
-# > active hospital network, in a covert test [5] (the tampering there was of another kind: whole nodules drawn in or
-# > out).
+# > software, with updates. It is *wrapped* as a DICOM file (the format that medical images travel in), often with more
+# > than 8 bits, sometimes *compressed* as JPEG. It *travels* over the hospital's network into the archive (called
+# > PACS), and lies there. A gateway may re-encode, crop and *resize* it for the classifier. Each station is a place to
+# > attack, and each rounds, scales or compresses, and may so destroy an attack made at the station before. An attacker
+# > who sits right in front of the classifier has it easiest. Is the network closed to strangers? In a study of tampered
+# > scans, the authors intercepted scans in an active hospital network, in a covert test [5] (the tampering there was of
+# > another kind: whole nodules drawn in or out).
 # >
 # > **What would a radiologist see?** At 2/255: nothing. They would read the image as before, and rightly. That is the
 # > good news: the attack on the classifier is no attack on the doctor. It does harm where the classifier decides alone:
@@ -884,29 +892,29 @@ claim("and so does 1/255", saved[2].after_saving == saved[2], detail=str(saved[2
 # %% [markdown]
 # ## Quiz
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "What differs between a training step and a step of FGS?",
     [
-        "FGS moves the pixels and not the weights, and up instead of down",
-        "FGS needs another loss than training",
+        "FGS needs another loss than training does",
         "FGS changes the weights so that one patient is diagnosed wrongly",
+        "FGS moves the pixels and not the weights, and up instead of down",
     ],
     answer="FGS moves the pixels and not the weights, and up instead of down",
     why={
         "FGS moves the pixels and not the weights, and up instead of down": "The loss and the way to its gradient are "
         "the same. What may move, and which way, is exchanged.",
-        "FGS needs another loss than training": "You used the same cross-entropy of the true label. Only the "
+        "FGS needs another loss than training does": "You used the same cross-entropy of the true label. Only the "
         "direction was turned.",
         "FGS changes the weights so that one patient is diagnosed wrongly": "The weights were frozen all along. The "
         "victim is the same; the image is not.",
     },
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "A value's slope is 100 times steeper than its neighbour's. Under the L-infinity limit, how far should each move?",
-    ["Both by eps", "The steep one by eps, the other by eps/100", "Only the steep one"],
+    ["The steep one by eps, the other by eps/100", "Both by eps", "Only the steep one"],
     answer="Both by eps",
     why={
         "Both by eps": "Each has a budget of its own. What the flat one doesn't spend is lost, and helps nobody.",
@@ -917,33 +925,33 @@ quiz(
     },
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "A vendor reports: our model keeps 70 % accuracy under FGS at 8/255, so it is robust. What do you answer?",
     [
-        "One step may have overshot; show the whole curve, and a stronger attack",
-        "70 % is too little",
-        "FGS at 8/255 is visible, so it does not count",
+        "70 % is too little for a model that is to be called robust",
+        "Show more than one size, and a stronger attack",
+        "FGS at 8/255 can be seen, so the figure does not count",
     ],
-    answer="One step may have overshot; show the whole curve, and a stronger attack",
+    answer="Show more than one size, and a stronger attack",
     why={
-        "One step may have overshot; show the whole curve, and a stronger attack": "An attack that gets weaker with "
+        "Show more than one size, and a stronger attack": "One step may have overshot. An attack that gets weaker with "
         "more budget says something about the attack. Surviving a weak attack proves little.",
-        "70 % is too little": "Perhaps. But the number itself can't be trusted: a smaller step, or several, may "
+        "70 % is too little for a model that is to be called robust": "Perhaps. But the number itself can't be trusted: a smaller step, or several, may "
         "leave far less.",
-        "FGS at 8/255 is visible, so it does not count": "That is a fair point about the threat. It doesn't answer "
+        "FGS at 8/255 can be seen, so the figure does not count": "That is a fair point about the threat. It doesn't answer "
         "whether the model is robust at sizes that can't be seen.",
     },
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz(
     "An attack of 0.4/255 fools half of the patients in memory. You save the images as 8-bit PNG and load them "
     "again. What is left?",
     [
-        "Nothing: the file holds the clean images",
         "Nearly half of the successes",
         "More: rounding makes every change larger",
+        "Nothing: the file holds the clean images",
     ],
     answer="Nothing: the file holds the clean images",
     why={

@@ -229,3 +229,12 @@ def test_a_few_pictures_are_taken_from_all_over_the_lesson(there):
     taken = pages._spread(list(range(there)), 4)
     assert len(taken) == min(there, len(taken)) <= 4 and taken[:1] == list(range(there))[:1]
     assert there <= 4 or taken[-1] >= there // 2
+
+
+def test_what_is_folded_in_jupyterlab_is_not_on_the_page_but_what_it_showed_is():
+    answer = nbformat.v4.new_code_cell("quiz('Which?', answer='the secret one')", metadata={"jupyter": {"source_hidden": True}})
+    answer.outputs = [nbformat.v4.new_output("stream", text="Which?")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("open_code = 1"), answer])
+    body = pages._body(SimpleNamespace(notebook=notebook))
+    assert "open_code" in body and "Which?" in body
+    assert "the secret one" not in body

@@ -129,8 +129,10 @@ def _gradient_slips(model, x, y, expected):
         ),
     ]
     by_answer = gradient_of(lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"), answers)
-    told = "That comes out when the model's own answers stand in for the labels: an image that it gets wrong is "
-    "pushed back."
+    told = (
+        "That comes out when the model's own answers stand in for the labels: an image that it gets wrong is "
+        "pushed back."
+    )
     slips += [(by_answer, told), (by_answer / n, told)]
     if n > 1:
         slips.append((expected / n, mean))

@@ -16,12 +16,12 @@ from medattack_edu.course.checks.framework import (
 )
 
 SAME = 1e-6  # two pixels this close are the same pixel
-EPS = 0.1  # a generous ball: the toy images below run from 0 to 1
+EPS = 0.1  # a generous box: the toy images below run from 0 to 1
 CLASSES = 5
 
 # ---- the projection ---------------------------------------------------------------------------------------------------
 
-# One row of six pixels: in the middle of the range, near black, near white; moved inside the ball and out of it.
+# One row of six pixels: in the middle of the range, near black, near white; moved inside the box and out of it.
 CLEAN = torch.tensor([0.50, 0.50, 0.05, 0.95, 0.50, 0.02])
 MOVED = torch.tensor([0.75, 0.20, -0.30, 1.40, 0.55, 0.30])
 
@@ -36,8 +36,8 @@ def reference_project(x_adv, x, eps):
     title="Back to the allowed set",
     reference=reference_project,
     hints=(
-        "Two limits hold at once. No pixel may be further than `eps` from where it was in `x`, and none may leave 0 to 1.",
-        "Write the ball as an interval for each pixel: from `x - eps` to `x + eps`. What is the nearest point of an interval to a "
+        "Two limits hold at once. No pixel value may be further than `eps` from where it was in `x`, and none may leave 0 to 1.",
+        "Write the box as an interval for each pixel value: from `x - eps` to `x + eps`. What is the nearest point of an interval to a "
         "number outside it?",
         "`torch.clamp` takes tensors as limits: clamp `x_adv` between `x - eps` and `x + eps`. Then clamp the result between 0 and 1.",
     ),
@@ -56,7 +56,7 @@ def check_project(project):
             )
     inside = x + 0.5 * EPS * torch.tensor([1.0, -1, 1, -1, 1, 1]).view(1, 1, 1, -1)
     expect_close(call(project, inside, x, EPS), inside, "images that were inside already")
-    return "Inside the ball and inside the pixel range, and no further moved than needed."
+    return "Inside the box and inside the pixel range, and moved no further than needed."
 
 
 def _about_pixel(was, moved, came):
@@ -109,7 +109,7 @@ def check_pgd(pgd):
         out = call(pgd, model, x, y, eps, steps, step_size)
     expect_images(out, like=x, what="your images")
     if out.requires_grad:
-        raise Mistake("Your images still hang on the graph of the last step. Hand them out with `.detach()`.")
+        raise Mistake("Your images still hang on the graph, PyTorch's recording of the last step. Hand them out with `.detach()`.")
     _inside_ball(out, x, eps)
     one = call(pgd, model, x, y, eps, 1, step_size)
     _one_step(one, model, x, y, step_size)
@@ -124,14 +124,14 @@ def check_pgd(pgd):
         raise Mistake(_about_walk(out, expected, model, x, y, eps, steps, step_size))
     none = call(pgd, model, x, y, eps, 0, step_size)
     expect_close(none, x, "your images after 0 steps")
-    return f"In {steps} steps the loss rose from {before:.2f} to {after:.2f}, and no pixel left the ball."
+    return f"In {steps} steps the loss rose from {before:.2f} to {after:.2f}, and no pixel left the box."
 
 
 def _inside_ball(out, x, eps):
     furthest = (out - x).abs().max().item()
     if furthest > eps + 1e-5:
         raise Mistake(
-            f"A pixel has moved by {furthest:.3f}, and eps allows {eps:g}. Bring the images back to the ball around `x`, the clean "
+            f"A pixel has moved by {furthest:.3f}, and eps allows {eps:g}. Bring the images back to the box around `x`, the clean "
             "images, after every step."
         )
 
@@ -160,7 +160,7 @@ def _about_walk(out, expected, model, x, y, eps, steps, step_size):
         free, in_range = (point + step_size * _sign_of_gradient(model, point, y) for point in unprojected)
         unprojected = [free, in_range.clamp(0, 1)]
     if any((out - reference_project(point, x, eps)).abs().max() < 1e-4 for point in unprojected):
-        return told + "You project once, at the end. The walk then follows gradients far outside the ball, which say little about it."
+        return told + "You project once, at the end. The walk then follows gradients far outside the box, which say little about it."
     again = reference_pgd(model, x, y, eps, steps + 1, step_size), reference_pgd(model, x, y, eps, steps - 1, step_size)
     if any((out - other).abs().max() < 1e-4 for other in again):
         return told + f"You take one step more or less than the {steps} asked for."
