@@ -102,7 +102,7 @@ def _body(lesson):
     notebook.metadata.pop("widgets", None)  # the state of live widgets, megabytes that nothing on the page reads
     for cell in notebook.cells:
         if cell.metadata.get("jupyter", {}).get("source_hidden"):  # folded in JupyterLab: a quiz's answer, a figure's code
-            cell.transient = {"remove_source": True}
+            cell.metadata.transient = {"remove_source": True}
     body, _ = exporter.from_notebook_node(notebook)
     return body
 
