@@ -3,6 +3,7 @@
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 
 from medattack_edu import runtime
 
@@ -28,12 +29,11 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
     from medattack_edu import studies
     from medattack_edu.clinics.clinic import open_clinic
     from medattack_edu.clinics.tasks import task
-    from medattack_edu.models.surrogates import KINDS
 
     for name in names:
         task(name)
     attacked = [name for name in names if name in surrogates]
-    also = f" {', '.join(attacked)} needs {len(KINDS)} surrogates as well." if attacked else ""
+    also = f" {', '.join(attacked)} also needs the attacker's own models." if attacked else ""
     print(f"Each of {', '.join(names)} needs images and a victim.{also} What is missing takes a minute or two each, once.")
     anything = False
     for name in names:
@@ -41,10 +41,9 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
         with _ctrl_c_noted() as pressed:
             clinic = open_clinic(name, images=images)
             clinic.victim()
-            for kind in KINDS if name in surrogates and not pressed else ():
-                clinic.surrogate(kind)
-                if pressed:
-                    break
+            for make in _attackers_models(clinic) if name in surrogates else ():
+                if not pressed:
+                    make()
             if name in NEED_STUDY and not pressed:
                 studies.queries(clinic)
         if pressed:  # a training that is stopped ends quietly, for a learner's sake
@@ -55,6 +54,16 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
         else:
             print(f"{name}: here already ({clinic.source}).", flush=True)
     print("All is ready." if anything else "Everything was here already.", f"It is kept in {runtime.cache_dir()}.")
+
+
+def _attackers_models(clinic):
+    """Functions that each train one of the attacker's models, as lesson 05 asks for them."""
+    from medattack_edu.attacks import Oracle
+    from medattack_edu.models.freeze import freeze
+    from medattack_edu.models.surrogates import KINDS
+
+    yield from (partial(clinic.surrogate, kind) for kind in KINDS)
+    yield lambda: clinic.surrogate("small", oracle=Oracle(freeze(clinic.victim()), "label"))
 
 
 def _files():

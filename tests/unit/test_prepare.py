@@ -54,12 +54,13 @@ def test_images_and_victim_of_each_clinic_are_made_and_the_second_call_makes_not
 
 def test_the_attackers_models_are_made_for_the_lesson_that_needs_them_and_elsewhere_when_asked_for():
     chest = [f"chest-{kind}-surrogate" for kind in ("relative", "scratch", "small", "twin")]
+    chest.append("chest-small-substitute")
     assert cli.main(["prepare", "chest"]) == 0
     assert models_in_the_cache() == sorted([*chest, "chest-victim"])
     assert cli.main(["prepare", "derm"]) == 0
     assert models_in_the_cache() == sorted([*chest, "chest-victim", "derm-victim"])
     assert cli.main(["prepare", "derm", "--surrogates"]) == 0
-    assert len(models_in_the_cache()) == 10
+    assert len(models_in_the_cache()) == 12
 
 
 def test_the_study_of_lesson_06_is_made_for_its_clinic_only():
