@@ -27,11 +27,14 @@ with torch.no_grad():
     y = model(x).argmax(1)
 classes = ("not_referable", "referable")
 labels = torch.arange(120) % 2
-scores = metrics.scores(torch.sigmoid(2 * labels - 1 + torch.randn(120)), labels)"""
+scores = metrics.scores(torch.sigmoid(2 * labels - 1 + torch.randn(120)), labels)
+twin = SmallCNN(width=8).eval()"""
 CELLS = {
     "epsilon": "explore.epsilon(model, x, y, classes)",
     "steps": "explore.steps(model, x[:2], y[:2], classes)",
+    "queries": "explore.queries(model, x[:4], y[:4], classes, queries=120)",
     "threshold": "explore.threshold(scores, classes)",
+    "transfer": "explore.transfer({'victim': model, 'twin': twin}, x[:4], y[:4], classes, stops=range(9), steps=2)",
     "agreement": "explore.agreement()",
     "broken": """\
 import ipywidgets
@@ -107,6 +110,7 @@ def changed(shown, before, seconds=10):
 
 def drag(page, slider, to):
     """Drag a slider's handle to a share of its length, as a hand would, in several moves."""
+    slider.scroll_into_view_if_needed()  # cells above that are drawn late push it off the screen
     handle, rail = slider.locator(".noUi-handle").bounding_box(), slider.locator(".noUi-base").bounding_box()
     start = handle["x"] + handle["width"] / 2
     y = handle["y"] + handle["height"] / 2
@@ -118,7 +122,7 @@ def drag(page, slider, to):
     page.mouse.up()
 
 
-@pytest.mark.parametrize("name", ["epsilon", "steps", "threshold", "agreement"])
+@pytest.mark.parametrize("name", ["epsilon", "steps", "queries", "threshold", "agreement", "transfer"])
 def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, name):
     page, _ = notebook
     shown = cell(page, name)
@@ -141,7 +145,10 @@ def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, 
         changed(shown, before)
 
 
-@pytest.mark.parametrize(("name", "number"), [("epsilon", 0), ("epsilon", 1), ("steps", 0), ("steps", 1)])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("epsilon", 0), ("epsilon", 1), ("steps", 0), ("steps", 1), ("queries", 0), ("queries", 1), ("transfer", 0), ("transfer", 1), ("transfer", 2)],
+)
 def test_every_chooser_changes_the_picture(notebook, name, number):
     page, _ = notebook
     shown = cell(page, name)
@@ -155,7 +162,7 @@ def test_every_chooser_changes_the_picture(notebook, name, number):
     changed(shown, before)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "steps", "threshold", "agreement"])
+@pytest.mark.parametrize("name", ["epsilon", "steps", "queries", "threshold", "agreement", "transfer"])
 def test_a_move_reaches_the_screen_in_time(notebook, name):
     """From the key to the new picture decoded and painted, watched by the page itself."""
     page, _ = notebook
@@ -189,7 +196,7 @@ def test_the_whole_widget_fits_a_projector(notebook, screenshots):
         page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
                       f"JupyterLab {theme}")  # fmt: skip
         page.wait_for_timeout(1000)
-        for name in ("epsilon", "steps", "threshold", "agreement"):
+        for name in ("epsilon", "steps", "queries", "threshold", "agreement", "transfer"):
             shown = cell(page, name)
             box = shown.locator(".jp-OutputArea-output").last.bounding_box()
             assert box["width"] <= VIEWPORT["width"]
