@@ -25,7 +25,7 @@ SETTINGS = {
     "label-only": ("label", 8 / 255),
     "HopSkipJump": ("label", 8 / 255),
 }
-# Few questions are spent better on blocks of pixels than on single ones: see `nes_gradient` for the prior behind it.
+# Few questions are spent better on blocks of pixels than on single ones: see `grid` of `nes_gradient`.
 NES_OPTIONS = {"samples": 20, "grid": 8}
 
 

@@ -28,8 +28,8 @@ def nes_gradient(score, x, *, samples=40, sigma=1e-3, grid=None, generator=None)
         x: images (N, C, H, W) in [0, 1].
         samples: questions about each image, an even number.
         sigma: size of the little steps, in pixel units.
-        grid: draw directions of so many pixels a side and enlarge them, so that neighbouring pixels move together (a prior
-            of Ilyas, Engstrom and Madry 2019, arXiv 1807.07978); default: each pixel by itself.
+        grid: draw directions of so many pixels a side and enlarge them, so that neighbouring pixels move together: a guess
+            that the gradient is smooth, which pays where it is; default: each pixel by itself.
         generator: of the directions.
 
     Returns:
