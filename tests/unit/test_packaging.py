@@ -305,9 +305,18 @@ def test_the_victims_are_made_before_the_tests_share_the_cores(parts):
 
 
 @posix_only
-def test_the_victims_of_real_images_are_made_where_there_are_real_images(parts):
-    _, notes = parts(MEDATTACK_DATA="somewhere")
-    assert notes[1] == ["", "-m medattack_edu prepare --images real"]
+def test_the_victims_of_real_images_are_made_beside_the_others_where_there_are_real_images(parts):
+    code, notes = parts(MEDATTACK_DATA="somewhere")
+    made = ["1", "-m medattack_edu prepare --images phantom"], ["1", "-m medattack_edu prepare --images real"]
+    assert code == 0 and sorted(notes[:2]) == sorted(made)
+    assert notes[2][1].startswith("-m pytest tests/unit")
+
+
+@posix_only
+@pytest.mark.parametrize("images", ["phantom", "real"])
+def test_images_that_cannot_be_prepared_stop_everything(parts, images):
+    code, notes = parts(MEDATTACK_DATA="somewhere", fails=f"--images {images}")
+    assert code == 1 and not any("pytest" in note for _, note in notes)
 
 
 @posix_only
