@@ -709,7 +709,7 @@ figure
 
 # %%
 nearest = [min((step for walk in walks.values() for step in walk[row]), key=lambda step: step[1])[2] for row in range(2)]
-show.perturbation(x[two[0]], nearest[0], victim, y[two[0]], names, factor=1)
+show.perturbation(x[two[0]], nearest[0], victim, y[two[0]], names)
 
 # %% [markdown]
 # The label of this image is the wanted one. Is it still a mixture to your eye? Look at your curves again: how much of the way was
@@ -729,8 +729,8 @@ claim("the label holds all the way", all(held))
 # %% [markdown]
 # ## A thousand questions
 #
-# The same attacks with four times the budget were run before you came, on patients of this clinic, and kept. NES (value by value,
-# as in the paper) and Square see probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
+# The same attacks with four times the budget were run before you came, on patients of this clinic, and kept. NES (in blocks, as
+# yours) and Square see probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
 #
 # ### Predict
 #
