@@ -407,7 +407,7 @@ claim("and yet far from the same: a cosine below 0.5", alike["twin"] < 0.5)
 # matrix, too: is one class turned more often than the other?
 
 # %%
-explore.transfer(models, x[:8], y[:8], names, stops=(0, 1, 4), steps=3)
+explore.transfer(models, x[:6], y[:6], names, stops=(0, 1, 4), steps=3)
 
 # %% [markdown]
 # ## How hard should one climb?
