@@ -162,9 +162,9 @@ def in_parts(attack, x, y):
 
 
 def pgd(model, x, y, eps=EPS):
-    """PGD as in lesson 04, in six steps."""
+    """PGD as in lesson 04, in five steps."""
     start = torch.Generator().manual_seed(seed)
-    return in_parts(lambda x, y: attacks.pgd(model, x, y, eps=eps, steps=6, generator=start), x, y)
+    return in_parts(lambda x, y: attacks.pgd(model, x, y, eps=eps, steps=5, generator=start), x, y)
 
 
 def noise_of(size):
@@ -535,7 +535,7 @@ ensemble_attack = check.ensemble_attack(ensemble_attack)
 # %%
 team = ("relative", "scratch", "small")
 members = [surrogates[kind] for kind in team]
-made["ensemble"] = in_parts(lambda x, y: ensemble_attack(members, x, y, EPS, 6, EPS / 2.4), x, y)
+made["ensemble"] = in_parts(lambda x, y: ensemble_attack(members, x, y, EPS, 5, EPS / 2), x, y)
 rows = rates | {("ensemble", target): transfer_rate(model, x, made["ensemble"], y) for target, model in models.items()}
 show.transfer(
     metrics.TransferMatrix((*team, "ensemble", "twin"), tuple(models), rows), "The ensemble knows relative, scratch and small. eps = 4/255"

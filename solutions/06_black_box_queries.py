@@ -515,7 +515,7 @@ show.perturbation(x[which], board["NES"][0][which], victim, y[which], names)
 # 250 questions are few. NES never saw a gradient, and yet it moves the answers towards the border; more questions would carry it
 # further. Ilyas and others give their attack 10,000 queries as a default, and a million in the script for the paper [2].
 #
-# Now watch it at work, with 150 questions. In the explorer below four of the patients are attacked by NES, and by an attack
+# Now watch it at work, with 100 questions. In the explorer below four of the patients are attacked by NES, and by an attack
 # called Square which you will meet soon. Move the queries. Which patient turns first? What does the perturbation look like?
 
 # %%
