@@ -48,7 +48,7 @@ class Questioned(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x):
-        x = x[: self._budget - self.asked]
+        x = x[: self._budget - self.asked].to(self._clean)  # some libraries ask in double precision
         if not len(x):
             raise Over
         logits = torch.cat([self._answer(part) for part in x.split(BATCH)])

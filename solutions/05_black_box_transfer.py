@@ -33,7 +33,7 @@
 # %% tags=["parameters"]
 clinic = "chest"  # "fundus", "chest" or "derm"
 images = "auto"
-n = 24  # patients
+n = 20  # patients
 seed = 0
 
 # %%
@@ -408,7 +408,7 @@ claim("and yet far from the same: a cosine below 0.5", alike["twin"] < 0.5)
 # matrix, too: is one class turned more often than the other?
 
 # %%
-explore.transfer(models, x[:6], y[:6], names, stops=(0, 1, 4), steps=3)
+explore.transfer(models, x[:6], y[:6], names, stops=(0, 1, 4), steps=2)
 
 # %% [markdown]
 # ## How hard should one climb?
