@@ -10,7 +10,7 @@ from medattack_edu.attacks.gradient import per_image, project
 from medattack_edu.attacks.oracle import QueriesRefused
 from medattack_edu.attacks.queries import purse
 
-HALVINGS = 12  # of the distance, when moving in: the border is found to four thousandths of it
+HALVINGS = 12  # of the distance, when moving in: the border is found to a four-thousandth of it
 FIRST_REACH = 0.1  # of the noise that asks around an image, as a share of the distance still to go
 # Noise that is too large carries every copy over the border, and then their answers say nothing: if fewer hold, it is halved.
 FEWEST_THAT_HOLD = 0.2
@@ -131,8 +131,8 @@ def walk_in(holds, clean, image, goal, climb, x_adv, row, on_step):
     distance = (image - clean).abs().max().item()
     reach, step = FIRST_REACH, 1
     while True:
-        if holds(inside(image, clean, goal)[None]):
-            x_adv[row] = inside(image, clean, goal)
+        if holds(project(image, clean, goal)[None]):
+            x_adv[row] = project(image, clean, goal)
             return
         image, distance = to_the_border(holds, image, clean, goal, distance)
         if on_step is not None:
@@ -164,16 +164,11 @@ def to_the_border(holds, image, clean, low, high):
     """
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if holds(inside(image, clean, middle)[None]):
+        if holds(project(image, clean, middle)[None]):
             high = middle
         else:
             low = middle
-    return inside(image, clean, high), high
-
-
-def inside(image, clean, radius):
-    """The point nearest to `image` within `radius` of `clean` at every pixel."""
-    return project(image, clean, radius)
+    return project(image, clean, high), high
 
 
 def draw(kind, shape, like, generator):

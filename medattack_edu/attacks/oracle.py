@@ -143,21 +143,26 @@ class Oracle:
         self.asked.update(wanted)
 
     def _lock_who_repeats(self, x, ids):
-        """Remember a sketch of each image; lock a patient with more than `repeats` earlier ones close to a new one."""
+        """Lock a patient of whom more than `repeats` earlier images are close to a new one; else remember the new ones.
+
+        A call that is refused is remembered for nobody in it: those who aren't locked will ask the same once more.
+        """
         sketches = F.adaptive_avg_pool2d(x.detach().mean(1, keepdim=True), SKETCH_SIDE).flatten(1).cpu()
-        caught = []
-        for sketch, patient in zip(sketches, ids, strict=True):
-            seen = self._sketches.setdefault(patient, [])
-            if seen and patient not in caught:
-                close = (torch.stack(seen) - sketch).abs().mean(1) <= self._near
-                if close.sum() > self._repeats:
-                    caught.append(patient)
-            seen.append(sketch)
+        known, caught = {}, []
+        for patient in dict.fromkeys(ids):
+            new = sketches[torch.tensor([other == patient for other in ids])]
+            old = self._sketches.get(patient, new[:0])
+            known[patient] = torch.cat([old, new])
+            near = torch.cdist(new, known[patient], p=1) / new.shape[1] <= self._near
+            earlier = torch.ones_like(near).tril(len(old) - 1)
+            if ((near & earlier).sum(1) > self._repeats).any():
+                caught.append(patient)
         if caught:
             self.locked.update(caught)
             raise QueriesRefused(
                 f"{_patients(caught)} locked from now on: more than {self._repeats} images that are nearly the same.", caught
             )
+        self._sketches |= known
 
 
 def check_rules(model, reveals, budget, decimals, noise, per_minute, repeats):

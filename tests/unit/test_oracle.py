@@ -105,6 +105,23 @@ def test_a_patient_who_is_asked_about_again_and_again_is_locked_and_the_others_a
     oracle(batch[1:4], ids=[1, 2, 3])
 
 
+def test_a_call_refused_for_one_patient_is_not_held_against_the_others_in_it(batch):
+    oracle = Oracle(tiny.model(), repeats=0, near=2 / 255)
+    oracle(batch[:1], ids=[0])
+    with pytest.raises(QueriesRefused) as refusal:
+        oracle(batch[[0, 1, 2]], ids=[0, 1, 2])
+    assert refusal.value.ids == (0,) and oracle.total == 1
+    oracle(batch[[1, 2]], ids=[1, 2])  # the same images again, but the first time that they are answered
+    assert oracle.locked == {0} and oracle.total == 3
+
+
+def test_repetitions_within_one_call_count(batch):
+    oracle = Oracle(tiny.model(), repeats=2, near=1 / 255)
+    oracle(batch[[0, 0, 0]], ids=[4, 4, 4])
+    with pytest.raises(QueriesRefused, match="patient 4 is locked"):
+        oracle(batch[[0]], ids=[4])
+
+
 def test_different_images_of_one_patient_are_no_repetition():
     oracle = Oracle(tiny.model(), repeats=1, near=1 / 255)
     ramp = torch.linspace(0, 0.9, 8).view(8, 1, 1, 1).expand(8, 3, 32, 32)
