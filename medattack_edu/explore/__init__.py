@@ -2,8 +2,9 @@
 
 from medattack_edu.explore.asking import queries
 from medattack_edu.explore.decisions import agreement, threshold
-from medattack_edu.explore.gradients import epsilon, steps
+from medattack_edu.explore.sizes import epsilon
 from medattack_edu.explore.transfers import transfer
+from medattack_edu.explore.walks import steps
 from medattack_edu.explore.widget import interactive
 
 __all__ = ["agreement", "epsilon", "interactive", "queries", "steps", "threshold", "transfer"]

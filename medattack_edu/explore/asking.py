@@ -14,7 +14,7 @@ from medattack_edu import metrics, runtime
 from medattack_edu.attacks import Oracle, nes_attack, square_attack
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore.canvas import Canvas, Plot, enlarged, fitted
-from medattack_edu.explore.gradients import (
+from medattack_edu.explore.panels import (
     BYTE,
     LEVELS,
     as_bytes,
@@ -130,7 +130,9 @@ class AskingStudy:
     def alt(self, spent, attack, patient):
         """The picture in words."""
         facts = self.facts(spent, attack, patient)
-        cosine = "no estimate yet" if facts["cosine"] is None else f"cosine with the true gradient {facts['cosine']:.3f}"
+        cosine = (
+            "no estimate yet" if facts["cosine"] is None else f"cosine with the true gradient {facts['cosine']:.3f}"
+        )
         return (
             f"{attack} after {facts['spent']} queries a patient, eps {in_levels(self.eps)}. Patient {patient + 1}, truth "
             f"{facts['truth']}: the model answers {facts['answer']} with probability {max(facts['probabilities']):.2f}; {cosine}. "
@@ -180,7 +182,9 @@ class AskingStudy:
             share = facts["by_class"][label]
             words = f"{self.classes[label]}: {round(share * share.n) if share.n else 0} of {share.n}"
             colour = (ink.HEALTHY, ink.SICK_WORDS)[label]
-            canvas.text(x + 12, top + 46 + 18 * label, fitted(words, self.SUCCESS_WIDTH - 20), ink.SMALL, colour, bold=True)
+            canvas.text(
+                x + 12, top + 46 + 18 * label, fitted(words, self.SUCCESS_WIDTH - 20), ink.SMALL, colour, bold=True
+            )
 
     def _draw_cosine(self, canvas, x, attack, patient, facts):
         plot, cosine = self.cosines[attack, patient], facts["cosine"]
@@ -262,7 +266,9 @@ class Record:
             seen.append(self.oracle.total)
 
         seen = [0]
-        attack(self.oracle, self.x, self.y, eps=eps, queries=queries, generator=runtime.generator(SEED), on_step=on_step)
+        attack(
+            self.oracle, self.x, self.y, eps=eps, queries=queries, generator=runtime.generator(SEED), on_step=on_step
+        )
         self.cost = self.oracle.spent(range(len(self.x))).tolist()
         bar.update(len(self.x) * queries - seen.pop())  # of patients who were turned before their budget was spent
 
@@ -272,7 +278,9 @@ class Record:
         self.estimated[rows] += estimate
         self.true[rows] += slope(self.model, before, self.y[rows])
         spent = self.oracle.spent(rows).tolist()
-        for row, asked, cosine in zip(rows.tolist(), spent, cosines(self.estimated[rows], self.true[rows]), strict=True):
+        for row, asked, cosine in zip(
+            rows.tolist(), spent, cosines(self.estimated[rows], self.true[rows]), strict=True
+        ):
             self.cosines[row].append((asked, cosine))
 
 

@@ -10,7 +10,7 @@ from medattack_edu import metrics
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore import readers as theory
 from medattack_edu.explore.canvas import Canvas, Plot
-from medattack_edu.explore.gradients import percent, percent_range, readable
+from medattack_edu.explore.panels import percent, percent_range, readable
 from medattack_edu.explore.widget import interactive, slider
 
 THRESHOLDS = tuple(percent / 100 for percent in range(101))

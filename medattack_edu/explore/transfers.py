@@ -14,7 +14,7 @@ from medattack_edu.attacks.gradient import random_noise
 from medattack_edu.attacks.transfer import transfer_attack
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore.canvas import Canvas, enlarged
-from medattack_edu.explore.gradients import (
+from medattack_edu.explore.panels import (
     BYTE,
     LEVELS,
     as_bytes,
@@ -84,7 +84,9 @@ class TransferStudy:
         if steps < 1:
             raise ValueError(f"steps={steps}: an attack takes a step or more.")
         self.eps = tuple(stop / LEVELS for stop in sorted(set(stops)))
-        every = {id(model): ready(model, x, y, classes, max(self.eps)) for model in (*models.values(), *targets.values())}
+        every = {
+            id(model): ready(model, x, y, classes, max(self.eps)) for model in (*models.values(), *targets.values())
+        }
         self.sources, self.targets = (*models, NOISE), tuple(targets)
         self.same = {(s, t) for s in models for t in targets if models[s] is targets[t]}
         self.classes, self.truth, self.n = readable(classes), y.cpu(), len(x)
@@ -117,7 +119,9 @@ class TransferStudy:
         right = self.clean[target].argmax(1) == self.truth
         turned = right & (self.answers[source, target, stop].argmax(1) != self.truth)
         of_class = [self.truth == label for label in range(2)]
-        by_class = {label: metrics.proportion(turned[mine].sum(), right[mine].sum()) for label, mine in enumerate(of_class)}
+        by_class = {
+            label: metrics.proportion(turned[mine].sum(), right[mine].sum()) for label, mine in enumerate(of_class)
+        }
         return metrics.proportion(turned.sum(), right.sum()), by_class
 
     def facts(self, source, target, eps, patient):
@@ -165,7 +169,11 @@ class TransferStudy:
         for x, title, image in (
             (left, "clean image", enlarged(as_bytes(self.images[patient]), self.SIDE)),
             (middle, f"perturbation × {self.magnified}", magnified(change, self.magnified, self.SIDE)),
-            (right, f"attacked, eps {in_levels(self.eps[stop])}", enlarged(as_bytes(self.images[patient] + change), self.SIDE)),
+            (
+                right,
+                f"attacked, eps {in_levels(self.eps[stop])}",
+                enlarged(as_bytes(self.images[patient] + change), self.SIDE),
+            ),
         ):
             canvas.title(x, title)
             canvas.paste(x, ink.TOP, image)
@@ -181,7 +189,11 @@ class TransferStudy:
     def _about(self, facts):
         """What stands below the perturbation, line by line: where it comes from, and whether the patient counts."""
         made, tried = (ink.fitted(readable_name(facts[key]), self.SIDE - 80) for key in ("source", "target"))
-        where = ["random noise: no model", "was needed for it"] if facts["source"] == NOISE else [f"made on {made},", f"tried on {tried}"]
+        where = (
+            ["random noise: no model", "was needed for it"]
+            if facts["source"] == NOISE
+            else [f"made on {made},", f"tried on {tried}"]
+        )
         if (facts["source"], facts["target"]) in self.same:
             where = [f"made and tried on {made}:", "a white box"]
         counted = [] if facts["counted"] else ["wrong before the attack:", "this patient doesn't count"]
@@ -197,7 +209,14 @@ class TransferStudy:
         canvas.text(x, ink.TOP + 29, "made on ↓", ink.SMALL, ink.GREY, anchor="lm")
         for column, name in enumerate(self.targets):
             centre, chosen = x + self.NAMES + (column + 0.5) * wide, name == target
-            canvas.text(centre, ink.TOP + 12, ink.fitted(readable_name(name), wide - 4, ink.SMALL, chosen), ink.SMALL, bold=chosen, anchor="mm")
+            canvas.text(
+                centre,
+                ink.TOP + 12,
+                ink.fitted(readable_name(name), wide - 4, ink.SMALL, chosen),
+                ink.SMALL,
+                bold=chosen,
+                anchor="mm",
+            )
             n = self.success[source, name, stop][0].n
             canvas.text(centre, ink.TOP + 29, f"n = {n}", ink.SMALL, ink.GREY, anchor="mm")
         for row, name in enumerate(self.sources):
@@ -220,7 +239,15 @@ class TransferStudy:
         ground = matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](float(rate))) if known else ink.PALE
         letters = ink.INK if not known or rate > 0.55 else "white"
         canvas.box(x + 1, y + 1, wide - 2, tall - 2, fill=ground)
-        canvas.text(x + wide / 2, y + tall / 2 - 7, percent(rate) if known else "nobody", ink.BODY, letters, bold=True, anchor="mm")
+        canvas.text(
+            x + wide / 2,
+            y + tall / 2 - 7,
+            percent(rate) if known else "nobody",
+            ink.BODY,
+            letters,
+            bold=True,
+            anchor="mm",
+        )
         if known:
             interval = f"{100 * rate.low:.0f} to {100 * rate.high:.0f}"
             canvas.text(x + wide / 2, y + tall / 2 + 9, interval, ink.SMALL - 1, letters, anchor="mm")
@@ -229,12 +256,16 @@ class TransferStudy:
         """The chosen cell in words: all patients, then each class."""
         success, by_class = self.success[source, target, stop]
         made, tried = readable_name(source), readable_name(target)
-        canvas.text(x, y, ink.fitted(f"{made} → {tried}: {rate_in_words(success)}", ink.WIDTH - 8 - x, bold=True), bold=True)
+        canvas.text(
+            x, y, ink.fitted(f"{made} → {tried}: {rate_in_words(success)}", ink.WIDTH - 8 - x, bold=True), bold=True
+        )
         for label, rate in by_class.items():
             colour = (ink.HEALTHY, ink.SICK)[label]
             line = y + 26 + 24 * label
             canvas.box(x, line + 2, 12, 12, fill=colour)
-            canvas.text(x + 20, line, ink.fitted(f"{self.classes[label]} turned: {rate_in_words(rate)}", ink.WIDTH - 28 - x))
+            canvas.text(
+                x + 20, line, ink.fitted(f"{self.classes[label]} turned: {rate_in_words(rate)}", ink.WIDTH - 28 - x)
+            )
 
     def _made_on(self, source):
         return "Random noise" if source == NOISE else f"An attack made on {readable_name(source)}"
