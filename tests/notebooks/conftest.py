@@ -16,6 +16,10 @@ def pytest_terminal_summary(terminalreporter):
     ]
     if rows:
         terminalreporter.section("what each notebook took")
-        terminalreporter.write_line(f"{'notebook':<46}{'images':<20}{'wall s':>8}{'CPU s':>8}{'peak MiB':>10}")
-        for notebook, images, wall, cpu, peak in sorted(rows):
-            terminalreporter.write_line(f"{notebook:<46}{images:<20}{wall:>8.1f}{cpu:>8.1f}{peak:>10.0f}")
+        terminalreporter.write_line(
+            f"{'notebook':<46}{'images':<20}{'wall s':>8}{'CPU s':>8}{'slowness':>10}{'peak MiB':>10}"
+        )
+        for notebook, images, wall, cpu, slowness, peak in sorted(rows):
+            terminalreporter.write_line(
+                f"{notebook:<46}{images:<20}{wall:>8.1f}{cpu:>8.1f}{slowness:>10.2f}{peak:>10.0f}"
+            )
