@@ -64,6 +64,16 @@ def test_binder_installs_the_package_and_bounds_the_threads():
     assert "export OMP_NUM_THREADS=" in start and start.rstrip().endswith('exec "$@"')
 
 
+@posix_only
+def test_binder_would_build_its_image_from_these_files():
+    """Binder's own tool is asked for the Dockerfile that it would build."""
+    ask = ["-m", "repo2docker", "--no-build", "--debug", "--user-id", "1000", "--user-name", "jovyan", str(ROOT)]
+    dockerfile = subprocess.run([sys.executable, *ask], capture_output=True, text=True, check=True).stdout
+    assert 'env update -p ${NB_PYTHON_PREFIX} --file "binder/environment.yml"' in dockerfile
+    assert "RUN ./binder/postBuild" in dockerfile
+    assert 'ENV R2D_ENTRYPOINT="${REPO_DIR}/binder/start"' in dockerfile
+
+
 def test_the_citation_has_this_version_and_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == medattack_edu.__version__
