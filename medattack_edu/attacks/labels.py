@@ -11,7 +11,9 @@ from medattack_edu.attacks.oracle import QueriesRefused
 from medattack_edu.attacks.queries import purse
 
 HALVINGS = 12  # of the distance, when moving in: the border is found to a four-thousandth of it
-FIRST_REACH = 0.1  # of the noise that asks around an image, as a share of the distance still to go
+# Of the noise that asks around an image, as a share of the distance still to go: a vote among noisy copies needs some that
+# change their label; a direction at the border itself is told best from close by.
+FIRST_REACH = {"votes": 0.1, "directions": 0.01}
 # Noise that is too large carries every copy over the border, and then their answers say nothing: if fewer hold, it is halved.
 FEWEST_THAT_HOLD = 0.2
 
@@ -68,7 +70,7 @@ def label_only_attack(
 
     if samples < 2 or samples % 2 or votes < 1:
         raise ValueError(f"samples={samples}, votes={votes}: give an even number of directions, and a vote or more.")
-    return move_in(oracle, x, y, start, eps, queries, climb, ids, on_step)
+    return move_in(oracle, x, y, start, eps, queries, climb, FIRST_REACH["votes"], ids, on_step)
 
 
 def hop_skip_jump(
@@ -94,10 +96,10 @@ def hop_skip_jump(
 
     if samples < 2:
         raise ValueError(f"samples={samples}: give two directions or more.")
-    return move_in(oracle, x, y, start, eps, queries, climb, ids, on_step)
+    return move_in(oracle, x, y, start, eps, queries, climb, FIRST_REACH["directions"], ids, on_step)
 
 
-def move_in(oracle, x, y, start, eps, queries, climb, ids, on_step):
+def move_in(oracle, x, y, start, eps, queries, climb, reach, ids, on_step):
     """What both attacks share: from `start` in to the border, a step along it to where there is room, and in again."""
     ids = check_asking(oracle, x, y, eps=eps, ids=ids, needs=("label", "probabilities", "logits"))
     check_images(start)
@@ -118,18 +120,18 @@ def move_in(oracle, x, y, start, eps, queries, climb, ids, on_step):
 
         try:
             if not holds(clean[None]):
-                walk_in(holds, clean, start[row], goal, climb, x_adv, row, on_step)
+                walk_in(holds, clean, start[row], goal, climb, reach, x_adv, row, on_step)
         except QueriesRefused:
             pass
     return x_adv
 
 
-def walk_in(holds, clean, image, goal, climb, x_adv, row, on_step):
+def walk_in(holds, clean, image, goal, climb, reach, x_adv, row, on_step):
     """One patient's walk. Writes to `x_adv[row]` as soon as an image within `goal` is answered as wanted."""
     if not holds(image[None]):
         return
     distance = (image - clean).abs().max().item()
-    reach, step = FIRST_REACH, 1
+    step = 1
     while True:
         if holds(project(image, clean, goal)[None]):
             x_adv[row] = project(image, clean, goal)
