@@ -7,7 +7,7 @@ ifdef DEVICE
 export MEDATTACK_DEVICE = $(DEVICE)
 endif
 
-.PHONY: help lab test run bench build
+.PHONY: help lab test run bench build guide
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\): ## /  make \1#/p' Makefile | awk -F'#' '{printf "%-14s%s\n", $$1, $$2}'
@@ -32,3 +32,7 @@ bench: ## measure speed side by side with other libraries (more such scripts are
 build: ## make the notebooks from solutions/*.py (ARGS=--check only compares)
 	@bin/setup learner
 	@$(medattack) build $(ARGS)
+
+guide: ## gather the teaching notes of all lessons on one page, reports/guide.html
+	@bin/setup learner
+	@$(medattack) guide $(ARGS)

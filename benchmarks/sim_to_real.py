@@ -17,7 +17,7 @@ from medattack_edu.clinics.images import ImageSet
 from medattack_edu.clinics.tasks import CLASSES
 from medattack_edu.models.efficientnet_lite import efficientnet_lite0
 from medattack_edu.models.finetune import augmentation, finetune
-from medattack_edu.models.victims import AUGMENTATION, upper_layers
+from medattack_edu.models.victims import AUGMENTATION, START_SMALL, upper_layers
 
 HELD_OUT = 400  # phantoms to score on
 
@@ -50,6 +50,7 @@ def measure(name, real, *, n, epochs, seeds, size):
             seed=seed,
             augment=augmentation(AUGMENTATION),
             parameters=upper_layers(model),
+            start_small=START_SMALL,
             title=f"{name}, seed {seed}",
         )
         drawn, photographed = auc(model, held_out), auc(model, real)

@@ -5,7 +5,6 @@ Those modules are imported when their command runs, so that `medattack --help` d
 
 import argparse
 import difflib
-import json
 import sys
 from pathlib import Path
 
@@ -40,24 +39,66 @@ def lab(arguments):
 
 def run(arguments):
     """run lessons without a browser; one HTML page each, and an index with time and memory"""
+    from medattack_edu.course.parameters import read_setting, read_sweep
     from medattack_edu.course.run import run_lessons
 
     notebooks = _notebooks(arguments.lessons, "solutions" if arguments.solutions else "lessons")
-    return run_lessons(
-        notebooks,
-        arguments.out,
+    options = {
+        "images": arguments.images,
+        "device": arguments.device,
+        "parameters": dict(map(read_setting, arguments.parameters)),
+        "timeout": arguments.timeout,
+        "jobs": arguments.jobs,
+        "dask": arguments.dask,
+    }
+    if arguments.sweep:
+        from medattack_edu.course.sweep import run_sweep
+
+        return run_sweep(notebooks, arguments.out, sweep=read_sweep(arguments.sweep), **options)
+    return run_lessons(notebooks, arguments.out, **options)
+
+
+def rehearse(arguments):
+    """run a lesson in many kernels at once, as a class would; says what a class of 30 needs"""
+    from medattack_edu.course.rehearse import read_counts, rehearse
+
+    [notebook] = _notebooks([arguments.lesson], "solutions" if arguments.solutions else "lessons")
+    return rehearse(
+        notebook,
+        read_counts(arguments.learners),
+        stagger=arguments.stagger,
         images=arguments.images,
         device=arguments.device,
-        parameters=dict(map(_parameter, arguments.parameters)),
         timeout=arguments.timeout,
     )
 
 
 def build(arguments):
     """make the notebooks of lessons/ and solutions/ from solutions/*.py"""
-    from medattack_edu.course.build import build
+    from medattack_edu.course.build import build, watch
 
+    if arguments.watch:
+        return watch()
+    if arguments.take:
+        from medattack_edu.course.take import take
+
+        take(arguments.take)
     return FAILED if build(check=arguments.check) else 0
+
+
+def new_lesson(arguments):
+    """write the skeleton of a new lesson: its source, the check of an exercise, and the test of that"""
+    from medattack_edu.course.new_lesson import new_lesson
+
+    new_lesson(arguments.title, arguments.number)
+
+
+def guide(arguments):
+    """gather the plans, the teaching notes and the hints of all lessons on one page"""
+    from medattack_edu.course.guide import write_guide
+
+    lessons, notes = write_guide(arguments.out)
+    print(f"{lessons} lessons, {notes} notes: {arguments.out}")
 
 
 def fetch(arguments):
@@ -99,14 +140,22 @@ def _understand(argv):
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(function):
-        added = commands.add_parser(function.__name__, help=function.__doc__, description=_sentence(function.__doc__))
+        name, does = function.__name__.replace("_", "-"), function.__doc__
+        added = commands.add_parser(name, help=does, description=_sentence(does))
         added.set_defaults(run=function)
         return added
 
     command(lab)
     _add_run_options(command(run))
-    command(build).add_argument(
-        "--check", action="store_true", help="change nothing; fail if a notebook isn't up to date"
+    building = command(build).add_mutually_exclusive_group()
+    building.add_argument("--check", action="store_true", help="change nothing; fail if a notebook isn't up to date")
+    building.add_argument("--watch", action="store_true", help="build whenever a source changes, until Ctrl-C")
+    building.add_argument("--take", metavar="NOTEBOOK", type=Path, help="bring what was edited there into its source")
+    making = command(new_lesson)
+    making.add_argument("title", help='in quotes, for example "Why it works"')
+    making.add_argument("--number", metavar="NN", help="two digits (default: the next that is free)")
+    command(guide).add_argument(
+        "--out", type=Path, default=Path("reports/guide.html"), help="the page (default: reports/guide.html)"
     )
     fetching = command(fetch)
     _add_clinics(fetching)
@@ -117,6 +166,7 @@ def _understand(argv):
     preparing.add_argument("--surrogates", action="store_true", help="the attacker's models of every clinic named, too")
     command(doctor)
     command(progress)
+    _add_rehearse_options(command(rehearse))
 
     if argv and not argv[0].startswith("-") and argv[0] not in commands.choices:
         near = difflib.get_close_matches(argv[0], commands.choices, n=1)
@@ -132,14 +182,34 @@ def _understand(argv):
 
 def _add_run_options(parser):
     parser.add_argument("lessons", nargs="*", help="numbers (03) or notebooks; default: all")
-    parser.add_argument("--solutions", action="store_true", help="run the solutions instead of the lessons")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder for the pages (default: reports)")
-    parser.add_argument("--device", help="cpu or cuda (default: what there is)")
-    parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take (default: 600)")
     parser.add_argument(
         "-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
-        help="set a parameter of the lessons; may be repeated",
+        help="set a parameter of the lessons, n=16 or eps=2/255; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--sweep", metavar="NAME=VALUES", action="append", default=[],
+        help="run with each of these values, eps=1/255,2/255; repeated: with every combination. Writes one table and one "
+        "plot; the same command again goes on where it was stopped",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="lessons at a time (default: 1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://10.0.0.1:8786")
+    _add_kernel_options(parser)
+
+
+def _add_rehearse_options(parser):
+    parser.add_argument("--learners", metavar="N", default="2", help="kernels at once; 1,2,4 tries each (default: 2)")
+    parser.add_argument("--lesson", default="03", help="a number or a notebook (default: 03)")
+    parser.add_argument(
+        "--stagger", type=float, default=0.0, metavar="SECONDS", help="between one start and the next (default: 0)"
+    )
+    _add_kernel_options(parser)
+
+
+def _add_kernel_options(parser):
+    parser.add_argument("--solutions", action="store_true", help="run the solutions instead of the lessons")
+    parser.add_argument("--device", help="cpu or cuda (default: what there is)")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take (default: 600)")
     _add_images(parser)
 
 
@@ -180,17 +250,6 @@ def _notebook(name, known):
         if path.name.startswith(f"{name}_") or path.stem == name:
             return path
     raise ValueError(f"There is no lesson {name!r}. There are {', '.join(path.name[:2] for path in known)}.")
-
-
-def _parameter(text):
-    """NAME=VALUE as a name and a value: a number, true, false or null where it reads as one, else the text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise ValueError(f"-p takes NAME=VALUE, for example -p n=16; {text!r} came.")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def _mendable():

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from medattack_edu.attacks.patches import ANGLES, place, random_placements
+
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 BATCH = 16  # images evaluated at once; memory, not speed, sets it
 
@@ -77,8 +79,11 @@ class Success(Estimate):
 
 
 def proportion(hits, n):
-    """Share of `hits` in `n` with the Wilson score interval (Wilson 1927), which also holds near 0 and 1."""
-    hits, n = int(hits), int(n)
+    """Share of `hits` in `n` with the Wilson score interval (Wilson 1927), which also holds near 0 and 1.
+
+    `hits` need not be whole: an image may count in part, by the share of its placements that deceived the model.
+    """
+    hits, n = float(hits), int(n)
     if n == 0:
         return Estimate(math.nan, 0, 1, 0)
     share, z2 = hits / n, Z_95**2
@@ -226,6 +231,66 @@ def attack_success(model, x, x_adv, y):
     }
     saved = proportion(after_saving.sum(), right.sum())
     return Success(overall, overall.low, overall.high, overall.n, by_class, saved)
+
+
+class PatchSuccess(Success):
+    """A patch's success over images that the model didn't call its target before, each at several placements.
+
+    The interval is over images and not over placements: those on one image go together, so they count as one, in part.
+
+    Attributes (beyond those of `Success`):
+        by_class: {label: Estimate}, by what the model answered before.
+        by_image: tensor (N,), the share of its placements at which each image was answered as the target; NaN for those that
+            don't count.
+    """
+
+    def __new__(cls, value, low, high, n, by_class, after_saving, by_image):
+        success = super().__new__(cls, value, low, high, n, by_class, after_saving)
+        success.by_image = by_image
+        return success
+
+    def __getnewargs__(self):
+        return *super().__getnewargs__(), self.by_image
+
+
+def patch_success(model, x, patch, target, *, placements=8, angle=None, scale=0.4, mask="disc", generator=None):
+    """How often a patch makes a model answer `target`: the share of placements, over images that weren't answered so before.
+
+    Args:
+        model: maps images to logits (N, classes).
+        x: images (N, C, H, W) in [0, 1].
+        patch: (3, h, w) in [0, 1], or one for each image (N, 3, h, w).
+        target: the class, a number.
+        placements: how many random ones each image gets, with the patch wholly inside.
+        angle: the same for all, in degrees counter-clockwise; default: drawn from 22.5 degrees either way.
+        scale, mask: as in `attacks.place`; scale may be a pair to draw from.
+        generator: of the draw.
+
+    Returns:
+        A PatchSuccess. The model sees each patched image rounded to 8 bits, so `after_saving` is the same number.
+
+    Raises:
+        ValueError: if there is no placement to try, or as `attacks.place` does.
+    """
+    if placements < 1:
+        raise ValueError(f"placements={placements}: each image needs one or more.")
+    before = logits(model, x).argmax(1).cpu()
+    counted = before != target
+    rows = torch.nonzero(counted).flatten()
+    angles = ANGLES if angle is None else (angle, angle)
+    hits = torch.zeros(len(rows))
+    for _ in range(placements):
+        where = random_placements(len(rows), scale=scale, angles=angles, mask=mask, generator=generator)
+        chosen = rows.to(x.device)
+        placed = place(patch[chosen] if patch.ndim == 4 else patch, x[chosen], **where, mask=mask)
+        hits += (logits(model, as_saved(placed)).argmax(1) == target).cpu()
+    shares = hits / placements
+    overall = proportion(shares.sum(), len(rows))
+    labels = before[rows]
+    by_class = {label: proportion(shares[labels == label].sum(), (labels == label).sum()) for label in labels.unique().tolist()}
+    by_image = torch.full((len(x),), math.nan)
+    by_image[rows] = shares
+    return PatchSuccess(overall, overall.low, overall.high, overall.n, by_class, overall, by_image)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Making beforehand what takes long: images, victims, surrogates, studies. How they are made is told elsewhere."""
+"""Making beforehand what takes long: images, victims, surrogates, studies, patches. How they are made is told elsewhere."""
 
 import signal
 import time
@@ -7,13 +7,15 @@ from functools import partial
 
 from medattack_edu import runtime
 
-# Lessons 05 and 06 open these clinics unless they are told others, for which the same is made when it is first used.
+# Lessons 05, 06 and 07 open these clinics unless they are told others, for which the same is made when it is first used.
 NEED_SURROGATES = ("chest",)
 NEED_STUDY = ("derm",)
+NEED_PATCHES = ("derm",)
 
 
 def prepare(names, images="auto", surrogates=NEED_SURROGATES):
-    """Draw or read the images of these clinics and train their victims, unless all that is in the cache.
+    """Draw or read the images of these clinics and train their victims, unless all that is in the cache; then what belongs
+    to no clinic: the toaster patch, and the attacked objects of the physical world.
 
     Ctrl-C stops it; what is finished by then is kept.
 
@@ -26,7 +28,7 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
         KeyboardInterrupt: after Ctrl-C.
         ValueError, ImagesUnavailable, CacheUnavailable: as `open_clinic` and `Clinic.victim` do.
     """
-    from medattack_edu import studies
+    from medattack_edu import physical_objects, studies, trained_patches
     from medattack_edu.clinics.clinic import open_clinic
     from medattack_edu.clinics.tasks import task
 
@@ -46,6 +48,8 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
                     make()
             if name in NEED_STUDY and not pressed:
                 studies.queries(clinic)
+            if name in NEED_PATCHES and not pressed:
+                trained_patches.prepare(clinic)
         if pressed:  # a training that is stopped ends quietly, for a learner's sake
             raise KeyboardInterrupt
         if _files() - before:
@@ -53,6 +57,16 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
             print(f"{name}: made in {time.perf_counter() - start:.0f} s ({clinic.source}).", flush=True)
         else:
             print(f"{name}: here already ({clinic.source}).", flush=True)
+    before, start = _files(), time.perf_counter()
+    with _ctrl_c_noted() as pressed:
+        for make in (trained_patches.toaster, physical_objects.prepare):
+            if not pressed:
+                make()
+    if pressed:
+        raise KeyboardInterrupt
+    if _files() - before:
+        anything = True
+        print(f"photographs, signs and a bottle: made in {time.perf_counter() - start:.0f} s.", flush=True)
     print("All is ready." if anything else "Everything was here already.", f"It is kept in {runtime.cache_dir()}.")
 
 

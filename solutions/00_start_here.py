@@ -36,6 +36,18 @@
 #
 # Below are the settings of this lesson. Leave them as they are the first time.
 
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** "This model is right about this patient, and sure of it. I am going to change its mind without
+# changing anything that you can see." Don't say how: the word *gradient* is not needed today. What people should leave
+# with are three habits: guess before you run; an attack stands beside its control; a number carries its interval.
+#
+# **Set up.** Run the lesson once on the machine that you project from: the first run draws three clinics and trains a
+# model. Check that both claims after the first figure hold on your images. Paper on every table.
+#
+# **Time.** Why you are here 6 minutes, how a lesson works 1, three clinics 3, from pixels to an answer 3, the exercise
+# 5, what this is for 2. **If it has to be ten minutes:** the first figure, the exercise, what this is for. The tour of
+# the clinics reads well at home.
+
 # %% tags=["parameters"]
 clinic = "chest"  # "chest", "fundus" or "derm"
 images = "auto"  # "auto", "phantom", "medmnist" or "real"; where images come from is explained below
@@ -89,6 +101,17 @@ figure
 # down, before you go on. (This is meant seriously. Whoever has guessed first remembers better.)
 #
 # ### Run
+
+# %% [markdown] tags=["instructor"]
+# **Ask for hands:** will noise turn the answer? Will the attack? Write both counts on the board; come back to them
+# after the claims.
+#
+# **At the second picture, ask:** "If you had only the third panel, what would you think we did to this patient?" Many
+# take the *magnified* change for the change itself. Let somebody find the plain grey panel beside it, and read the
+# factor aloud.
+#
+# **Somebody says "so it is simply a bad model".** Don't defend it. Ask how they would find out, and let them do so at
+# the eight patients further down.
 
 # %%
 eps = levels / 255
@@ -204,6 +227,10 @@ given, answers = victim(x).softmax(1).max(1)  # the probability of each answer, 
 mistakes = given[answers != y].tolist()
 print(f"{len(mistakes)} mistakes; the model was sure of them by", ", ".join(map(show.percent, mistakes)) or "-")
 
+# %% [markdown] tags=["instructor"]
+# **Ask:** "Which of its mistakes would you have caught by looking at the probability?" Then, at the interval: "How many
+# patients would you need to make it half as wide?" The usual guess is twice as many; it is four times.
+
 # %% [markdown]
 # ### Explain
 #
@@ -302,6 +329,18 @@ claim("adding 5 to both logits changes no probability", (shifted - victim(x).sof
 # gap and run the cell. The last line hands your function to a **check**, which tries it on cases of its own.
 #
 # This one computes the accuracy: the share of right answers. It needs three steps. Here they are on three images:
+
+# %% [markdown] tags=["instructor"]
+# **What you will see on the screens.** A count in place of a share (`.sum()`: 6 came, 0.75 was expected). `(logits[:,
+# 1] > 0)`, which takes a positive second logit for "sick". `argmax(0)`, which stops with a size mismatch. `.mean()` of
+# True and False, which PyTorch refuses.
+#
+# **Ask instead of telling.** To the count: "What would yours say of 1,000 images, all right?" To the single logit: "The
+# logits are 3 and 2. Who wins?" To `argmax(0)`: "Which two numbers belong to one patient: a row or a column?" To the
+# refused mean: "What does the error say about the type?"
+#
+# Let everybody see a wrong answer once. Whoever is right at the first go may break their function on purpose and read
+# what comes.
 
 # %%
 three_logits = torch.tensor([[2.0, -1.0], [0.3, 0.9], [-1.0, 0.5]])
@@ -408,6 +447,12 @@ claim("your accuracy is the library's", abs(yours - scores.accuracy) < 1e-6)
 # | 07 to 12 | in preparation | patches, the physical world; why it works; how to harden a model |
 #
 # Each takes 30 to 60 minutes, and builds on those before it. Here is what you have solved so far:
+
+# %% [markdown] tags=["instructor"]
+# **Never drop "What this is for".** Two minutes: read the bold sentences in turn, and ask: "May you attack the model of
+# your own hospital, at night, on a copy? Who would have to agree?" (Whoever is responsible for it, in writing. A copy
+# of a product has a licence, and its images have patients.) Somebody in a room of thirty works with such a system: say
+# that you are there for questions afterwards.
 
 # %%
 progress()

@@ -32,6 +32,18 @@
 # | You need | [lesson 00](00_start_here.ipynb) |
 # | Your machine needs | nothing more: no network, no GPU |
 
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** "How good is a model? You can't say it in one number, and not without saying where, and measured
+# against whose opinion. Once you can, the second question: who would be glad if it were wrong?" There is no attack in
+# this lesson. Engineers get impatient; promise them that the five lines at its end decide which of the later attacks
+# count.
+#
+# **Time.** Sections 1 and 2: 8 minutes, 3: 5, 4: 6, 5: 8, 6: 8, 7: 5. *Pause.* Sections 8 and 9: 7, 10: 5, 11: 3, 12:
+# 5.
+#
+# **If time is short:** 2, 3, 4 and 12. Sections 5 to 7 can be read, 8 and 9 shown as two figures with a sentence each.
+# Physicians know 2 to 4 by heart and enjoy 6 to 9; for them, turn it round.
+
 # %% tags=["parameters"]
 clinic = "fundus"  # "fundus", "chest" or "derm"
 images = "auto"  # "auto", "phantom", "medmnist", "real", or the path of a folder of your own
@@ -118,6 +130,15 @@ here.banner()
 # reaches the threshold*. The pair of sensitivity and specificity at that threshold is called an **operating point**.
 # (Stuck? `hint("operating_point")`.)
 
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers, and what they mean.** *Of those called sick, how many are sick*: the predictive value in place
+# of the sensitivity, the classic, among physicians too. *Divided by all ten patients*: no denominator of its own.
+# *False alarms in place of specificity*. *The logit held against 0.5*. *Softmax down the patients* (`softmax(0)`). `>`
+# where the text says "reaches".
+#
+# **Ask:** "Who is in your denominator? Put a finger on the row of the table." To the logit: "In which unit is 0.5?" To
+# `softmax(0)`: "Which two numbers should add up to 1?"
+
 
 # %%
 def operating_point(logits, y, threshold):
@@ -176,6 +197,13 @@ claim("your operating point at 0.5 is the library's", same)
 # Write down two numbers.
 #
 # ### Run
+
+# %% [markdown] tags=["instructor"]
+# **Wait for two numbers on paper.** Most rooms, physicians among them, say between 80 and 90 for both practices. Don't
+# compute. Ask: "Imagine 1,000 people. How many are sick?" and be silent; they get there in a minute.
+#
+# **At the squares, ask:** "Where in this picture is the 87.2 %? And where is your answer?" The first is red against
+# black; the second is red against yellow.
 
 # %%
 trial = (0.872, 0.907)  # sensitivity and specificity of IDx-DR [3]
@@ -256,6 +284,10 @@ claim("where 5 % are sick, most of those sent on are healthy", at_best < 0.5, de
 
 # %%
 explore.threshold(scores, here.classes)
+
+# %% [markdown] tags=["instructor"]
+# **Ask:** "Our director says: miss nobody. Set it so. What has it cost?" Then "And who should decide?" Leave the
+# silence alone. Whoever answers "the data scientist" should say it again after section 10.
 
 # %%
 probability = scores.probabilities  # of the disease, (n,)
@@ -341,6 +373,11 @@ figure
 # higher, and one half if both score the same (nobody can say who is ahead). The AUC is the mean over all pairs. Two
 # loops will do; there is a shorter way. (`hint("auc")`)
 
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** The accuracy at 0.5. Pairs of all patients, two sick ones among them. Ties counted as lost,
+# or left out. The number of pairs in place of their share. **Ask:** "Two sick, three healthy: list the pairs." With six
+# of them on paper, all four mistakes show.
+
 
 # %%
 def auc(scores, y):
@@ -403,6 +440,14 @@ print(here.question)
 figure = show.gallery(twelve, torch.arange(12), [f"patient {number}" for number in range(1, 13)], columns=6)
 figure.alt = "Twelve patients of the clinic, numbered, without their labels."
 figure
+
+# %% [markdown] tags=["instructor"]
+# **Ninety seconds of silence**, everybody reads alone. Then hands for one image after another, until one splits the
+# room. Ask one from each side to *prove* it from the picture. They can't, and that is section 6.
+#
+# **At `kappa`**, the usual mistakes are: chance set to one half, the agreement on "healthy" forgotten, the habits of
+# one reader used for both or their mean (which is Scott's pi). **Ask:** "Both call everybody healthy. What should come
+# out, and what does your function do?" (It divides 0 by 0: no patients differ, so nothing can be said.)
 
 # %% [markdown]
 # Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`.
@@ -754,6 +799,14 @@ claim("random weights of the same architecture do not", abs(control) < 0.1)
 # Follow one patient: from the appointment to the picture, through the network into the archive, to the model, the
 # report, the treatment, the bill; perhaps into a clinical trial. At each step write down one person or firm who would
 # gain if the model were *wrong*, and in which direction. Take two minutes. Then look.
+
+# %% [markdown] tags=["instructor"]
+# **Two minutes in pairs, on paper, before the figure.** Nearly everybody writes "hackers", and nobody writes a
+# direction. Ask: "Who touches this image on an ordinary Tuesday, with every right to?" Somebody objects that no
+# colleague would do such a thing. Agree, and point at the sentence in brackets: it says where the incentive is.
+#
+# **At the threat model (12)** the weak line is the goal: "to fool the model". Ask: "Which answer, for whom, and when
+# does the money arrive?" Have each pair read one out. Keep the sheets: lessons 05 and 06 come back to them.
 
 # %% jupyter={"source_hidden": true}
 steps = (

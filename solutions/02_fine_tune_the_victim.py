@@ -32,6 +32,18 @@
 # | You need | [lesson 00](00_start_here.ipynb) (images, logits, checks); [lesson 01](01_deep_learning_in_medicine.ipynb) (sensitivity, AUC) |
 # | Your machine needs | nothing more: no network, no GPU |
 
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** "Today you make what you will break. Nearly all of it is borrowed, and whoever wants to attack it
+# can borrow the same." Two sentences should stay: *normalisation lives inside the model*, and *a threshold is chosen on
+# patients who taught nothing and judge nothing*.
+#
+# **Set up.** Section 5 trains for about a minute on a laptop's processor: start that cell and use the minute (see
+# there). On a machine that thirty people share it is several minutes; then run it yourself beforehand and show the
+# page.
+#
+# **Time.** Section 1: 4 minutes, 2: 10, 3: 15, 4: 4, 5: 8, 6: 6, 7: 8, 8 and 9: 5. **If time is short,** leave out 4, 8
+# and 9; nothing later needs them. Keep 2 (eps is counted in its pixels) and 7.
+
 # %% tags=["parameters"]
 clinic = "fundus"  # "fundus", "chest" or "derm"
 images = "auto"  # "auto", "phantom", "medmnist", "real", or the path of a folder of your own
@@ -130,6 +142,15 @@ for name, labels in (("training", training.labels), ("validation", validation.la
 # ### Exercise 1: normalise
 #
 # Three colours, three means, three standard deviations. Mind the shapes. (Stuck? `hint("normalise")`.)
+
+# %% [markdown] tags=["instructor"]
+# **The mistake that matters:** `(x - mean) / std` with three numbers as they come. PyTorch lines shapes up from the
+# right, so they meet the *width*. Mostly that is an error, and an error is luck; on an image three pixels wide it runs
+# through, and the check has one. **Ask:** "Write the two shapes below each other, flush right. Under which number does
+# your 3 stand?"
+#
+# Others: the mean of *these images* in place of the one given ("then what does the answer for one patient depend on?"),
+# the brackets, a `clamp` at the end ("should black stay 0 after normalising?").
 
 
 # %%
@@ -241,6 +262,14 @@ told = "; ".join(
 figure.alt = f"A cat, and the three likeliest answers of the network. The first of them: {told}."
 figure
 
+# %% [markdown] tags=["instructor"]
+# **Hands before the run:** which of the five still see a cat, which raise an error? Rooms vote for errors. There is
+# none.
+#
+# **At the figure, ask:** "Which of these five would you notice in production?" and after the victim's table below:
+# "Your monitoring watches the AUC. Which of these mistakes does it see? And what do the patients see?" The share called
+# sick moves where the AUC may hardly do so.
+
 # %%
 sees_a_cat = {name: int(belief.argmax()) in CATS for name, belief in beliefs.items()}
 for name, belief in beliefs.items():
@@ -347,6 +376,15 @@ print(
 #
 # PyTorch has a habit that you must know: `backward()` **adds** to the gradients that are there already.
 # (`hint("training_step")`)
+
+# %% [markdown] tags=["instructor"]
+# **`linear_probe`, just before.** Frozen after replacing: nothing is left to train. `model.requires_grad = False`:
+# Python allows it, and nothing happens. A width typed in as 1280. Names returned with the parameters. **Ask:** "Print
+# how many numbers ask for a gradient, after each of your lines."
+#
+# **`training_step`.** Without `zero_grad()` the first step is right and the second is not; that is why the check takes
+# two. Softmax in front of the cross-entropy. The loss returned with its whole history. **Ask:** "Print one weight's
+# `.grad` before and after the second `backward()`. What did it do to what was there?"
 
 
 # %%
@@ -564,6 +602,14 @@ claim(
 # test, at 80 by 80 pixels; the probe and the victim stay at the clinic's size. That is a handicap for the two. It is
 # the same for both, and so the comparison of *these two* is fair.
 
+# %% [markdown] tags=["instructor"]
+# **Start the training cell, then collect the orders on the board** while the bar runs: probe, fine-tuned, scratch, and
+# where the victim stands. Let one person interrupt the kernel to see that the best weights are kept.
+#
+# **At the ROC curves** somebody says: "The intervals overlap, so there is no difference." **Ask:** "Did the four judge
+# different patients?" That leads to the next cell, the bootstrap of the difference. If an interval holds zero, insist
+# on the sentence "these patients can't tell".
+
 # %%
 SIDE = 80  # pixels
 
@@ -671,6 +717,13 @@ claim(
 #
 # ### Run
 
+# %% [markdown] tags=["instructor"]
+# **Ask for a number before the run:** accuracy on labels by coin, with the second photograph in the training pile. The
+# guesses lie between 0.5 and 0.6.
+#
+# **At the bars, ask:** "You read a paper with 0.97. Which word do you search for in its section on data?" (*Patient*,
+# in the sentence that says how it was split.)
+
 # %%
 second_photograph = F.interpolate(x[:, :, 6:-2, 3:-5], size=x.shape[-1], mode="bilinear") * 0.95
 second_features = features_of(second_photograph)
@@ -752,6 +805,13 @@ claim(
 #
 # The highest threshold that still reaches the wanted sensitivity on the patients at hand. Whoever reaches it is called
 # sick. (`hint("choose_threshold")`)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** A quantile that falls between two patients. Rounding down (0.9 of 8 is 7.2; 7 are not
+# enough). All patients instead of the sick. The wrong end of the line. 0.5. **Ask:** "Ten sick people stand in a row,
+# the surest in front. You want nine. At whose feet do you draw the line?"
+#
+# **At the figure below, ask:** "Which of these two bars would the vendor print?"
 
 
 # %%

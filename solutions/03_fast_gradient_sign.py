@@ -34,6 +34,18 @@
 #
 # Everything that you attack here is a model of this course, on public or synthetic images. Keep it so.
 
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** "In training you ask which way each weight should move so that the loss falls. The pixels went
+# into the same computation. Nobody stops you from asking the pixels, and nobody stops you from going *up*." Then go
+# straight to the first question.
+#
+# **Set up.** Nothing to train. Turn the projector's sharpening off if it has any: 2/255 should not be seen, and on some
+# it is.
+#
+# **Time.** Section 1: 10 minutes, 2: 5, 3: 15, 4: 12, 5: 10, 6: 5, the rest 3. **To stop after half an hour:** at the
+# end of section 4, without the comparison with the scaled gradient. Section 6 can be told in one sentence: less than
+# half a grey level is rounded away.
+
 # %% tags=["parameters"]
 clinic = "derm"  # "chest", "fundus" or "derm"
 images = "auto"  # "auto", "phantom", "medmnist", "real" or a folder of your own
@@ -151,6 +163,14 @@ print(f"gradient at the pixels:  {at_the_pixels.numel():,} numbers, in the shape
 # else is in the batch. Work on a copy of `x`, so that the caller's images are left alone. (Stuck?
 # `hint("input_gradient")`.)
 
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** The mean over the batch: everything is right but 8 times too small. Softmax in front of the
+# cross-entropy. The gradient of a logit, or of the probability. The model's answers in place of the labels.
+# `requires_grad` left on in the caller's images.
+#
+# **Ask:** "Push one pixel by 0.001. What does the loss do, and what did your gradient say?" (The check does just that,
+# and quotes both.) To the mean: "Would FGS notice?" It wouldn't, it takes the sign; whoever compares patients would.
+
 
 # %%
 def input_gradient(model, x, y):
@@ -231,6 +251,12 @@ right.set(ylabel=f"probability of {classes[int(truth)]}", title="What the victim
 figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
 figure
 
+# %% [markdown] tags=["instructor"]
+# **Ask the room, in this order:** "Which of the three curves did you draw wrong?" (Mostly the noise: people expect it
+# to climb.) "Downhill makes the model surer. Could somebody want that?" (On an image it gets wrong: a mistake that
+# nobody questions.) "Why does the red curve bend at its right end?" Don't answer the last one: it is section 5, and
+# lesson 04.
+
 # %% [markdown]
 # ### Explain
 #
@@ -298,6 +324,14 @@ for panel in (one, two, three):
     panel.set(xticks=[], yticks=[], frame_on=False)
 print(f"The steepest tenth of the values holds {100 * tenth.mean():.0f} % of all slope (mean of {len(x)} patients).")
 figure
+
+# %% [markdown] tags=["instructor"]
+# **Ask:** "Where is the disease in the middle picture?" and let somebody point. Then: "Would you show this to a doctor
+# as the reason for the diagnosis?"
+#
+# **At the next prediction** (2, 20 or 200 times?) take a vote. Hardly anybody says 200; the line under the figure gives
+# the number for your patients. The step from that line to the square root of 49,152 is the one piece of arithmetic
+# worth doing on the board.
 
 # %%
 claim(
@@ -377,6 +411,14 @@ claim("for every patient, the sign pushes more than 50 times as hard as noise of
 #
 # Now write the attack. Use your `input_gradient`. Images stay between 0 and 1, so a white pixel cannot become whiter.
 # (`hint("fgs")`)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** Minus in place of plus: the loss falls, and the check says from where to where. `eps / 255`
+# once more: `eps` is in pixel units already. The gradient without its sign: nearly all of the budget is left. No
+# `clamp`. The loss of the model's own answer: patients it had wrong come out right.
+#
+# **Ask:** "What was the loss before, what is it now, and is that where you wanted to go?" The check prints it. Whoever
+# is done early: "How many pixel values did *not* move by exactly eps, and why?"
 
 
 # %%
@@ -476,6 +518,13 @@ claim("and it fools no fewer patients", successes["sign of the gradient"] >= suc
 # `- eps`. A control must be repeatable, so draw the coins from the `generator` that comes in, and from nowhere else. It
 # lives on the CPU; should `x` live elsewhere, draw first and convert with `.to(x)`. (`hint("noise")`)
 
+# %% [markdown] tags=["instructor"]
+# **The instructive mistake is Gaussian or uniform noise:** it does not spend the budget. **Ask:** "Your attack moves
+# every pixel by 2. Your control moves it by 1 on average. Who wins, and what have you shown?" Others: a coin for each
+# image or each colour, the global random numbers, the same coins at every call.
+#
+# **If time is short,** leave this one open (the reference runs), and do not leave out the figure that follows.
+
 
 # %%
 def noise(x, eps, generator):
@@ -509,6 +558,13 @@ noise = check.noise(noise)
 # %%
 noisy = noise(x, eps, torch.Generator().manual_seed(seed))
 show.compare({"clean": x, "noise": noisy, "FGS": x_adv}, y, victim, classes)
+
+# %% [markdown] tags=["instructor"]
+# **Ask:** "Cover the writing. Which row is which?" Then count crosses: somebody will count those in the *clean* row as
+# successes. That is the definition of attack success, found by themselves.
+#
+# **At "Which direction falls first?"** have the room commit to one class before the curve. If the bands overlap, the
+# right answer is "we can't tell"; reward whoever says so.
 
 # %% [markdown]
 # Now your patient, close up: the noise first, then the attack. The change stands there as it is, and magnified by the
@@ -751,6 +807,11 @@ ax.set(xticks=range(len(fine_sizes)), xticklabels=[f"{size:g}" for size in fine_
 ax.set(xlabel="eps, in 1/255", ylabel="a row for each patient", title="One step of FGS, at every size")
 figure.colorbar(drawn, label="probability of the truth")
 figure
+
+# %% [markdown] tags=["instructor"]
+# **Ask:** "You may spend 16 and it is worse for you than 2. What kind of attacker are you?" The dots are the whole
+# argument for lesson 04. If your images show none, say so and use the agreement of signs in the next cell instead: it
+# holds on all clinics.
 
 # %%
 ever, at_the_end = fell.any(1), fell[:, -1]

@@ -33,6 +33,15 @@
 #
 # Everything that you attack here is a model of this course, on public or synthetic images. Keep it so.
 
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** Draw a hill and a fence. "FGS looks once, closes its eyes and jumps. Today we open our eyes: a
+# short step, look, a short step; and if we are over the fence, back to the nearest point of it." That is the whole
+# algorithm; the rest of the hour asks what can be concluded from it.
+#
+# **Time.** Section 1: 5 minutes, 2: 6, 3: 10, 4: 5, 5: 4, 6: 6, 7: 6, 8: 8, 9: 8, 10: 2. **If time is short:** 1 to 4
+# and 7. Section 6 is the one to *tell* when it can't be done: double the steps until nothing changes. Sections 8 to 10
+# make good homework.
+
 # %% tags=["parameters"]
 clinic = "fundus"  # "fundus", "chest" or "derm"
 images = "auto"  # "auto", "phantom", "medmnist", "real", or the path of a folder of your own
@@ -138,6 +147,11 @@ ax.set(
 figure.legend(loc="outside lower center", ncols=3, fontsize=11, facecolor="0.75")
 figure
 
+# %% [markdown] tags=["instructor"]
+# **Have them draw both ends on paper first**, on a square. Most put FGS and the walker into the same corner. **At the
+# figure, ask:** "After how many steps do the two part?" (One.) "What does the arrow mean?" That answer is the exercise
+# that comes next.
+
 # %% [markdown]
 # ### Explain
 #
@@ -164,6 +178,13 @@ claim("and the jump ends lower than it started", height(one_jump[-1]) < height(s
 # ### Exercise 1: the projection
 #
 # Bring images back to the allowed set. What was inside already stays as it is. (Stuck? `hint("project")`.)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** Only one of the two limits (the box, or 0 to 1). A clamp of the *difference*, returned
+# without the image. A point that was inside already moved to the border. Back to the start in place of the border.
+#
+# **Ask:** "A pixel was 0.95, you moved it to 1.40, eps is 0.1. Where is the nearest allowed value?" (At 1, not at
+# 1.05.) It is the case that needs both limits.
 
 
 # %%
@@ -193,6 +214,15 @@ project = check.project(project)
 #
 # Start at the clean images. In each round: the gradient of the loss *where you are now*, one step of length `step_size`
 # along its sign, and your projection. You wrote the first two in lesson 03. (`hint("pgd")`)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers, in the order in which they come.** The gradient taken at `x` in every round: all steps go the
+# same way, it is FGS in slices. Projected once, after the loop. A box around the *last* point instead of the clean
+# image: it wanders off. `detach()` forgotten: the graph grows with each step. A step too many.
+#
+# **Ask:** "Which image do you ask the model about in round three?" and "Which point is the middle of the box in round
+# three?" Two different answers, and most mistakes are a mix-up of the two. The check names each of them; let people
+# read it aloud.
 
 
 # %%
@@ -337,6 +367,11 @@ for ax in axes:
     ax.grid(alpha=0.25)
 figure
 
+# %% [markdown] tags=["instructor"]
+# **Ask:** "Left is flat, right still climbs. Has the attack converged?" It depends on what you report. Then: "A vendor
+# shows you 62 % under PGD with 5 steps. Which single number do you ask for?" (The same with 10, and on until it stands
+# still. It comes back in the quiz.)
+
 # %%
 restarted = attacks.gradient.loss_to_climb(victim, walk(8, restarts=4), few_y)
 print(f"mean loss with  1 step   {climbed[1].mean():.3f}")
@@ -397,6 +432,14 @@ for name, scores in rows.items():
 
 # %%
 show.perturbation(x[0], attacked[0], victim, y[0], names)
+
+# %% [markdown] tags=["instructor"]
+# **Before the table, ask for the AUC.** Rooms say 0.5. It is near 0, and that is worth two minutes: "To be wrong every
+# time you must know the truth. Who knows it here?" People say "the model learnt the opposite"; ask whether any weight
+# has moved.
+#
+# **A doubt to welcome:** "The attacker had the labels, so this is unfair." Right. Ask what an attacker without labels
+# could do. (Take the model's own answer for the truth, or ask for one answer for everybody.)
 
 # %% [markdown]
 # ### Explain
@@ -569,6 +612,15 @@ claim(
 #
 # You get a function `fooled(eps)`. It takes one eps for each of the `n` patients, runs an attack, and says for each
 # whether it succeeded. Find the border of each patient by halving an interval. (`hint("smallest_eps")`)
+
+# %% [markdown] tags=["instructor"]
+# **`targeted`, before.** Two things change, the label and the direction; whoever changes one of them walks the wrong
+# way. The check gives the loss against the *target*: ask whether it should rise or fall.
+#
+# **`smallest_eps`.** One border for everybody instead of one each. The lower end returned (the attack *failed* there).
+# No infinity for whom nothing fooled. A loop over 1,000 sizes: right in the end, but each is a whole attack, and the
+# check counts. **Ask:** "I think of a number between 0 and 100. How many questions do you need? Now every patient
+# thinks of one at the same time."
 
 
 # %%

@@ -22,14 +22,29 @@
 #
 # - estimate a gradient from answers, and say how many questions that takes;
 # - attack a model that tells its probabilities, and one that tells its label alone;
-# - spend a budget of 250 questions better than a famous attack does;
+# - try to spend a budget of 250 questions better than a famous attack, and say whether eight patients can show it;
 # - see why hiding the gradient protects nobody;
 # - judge what a defender can do, and what it costs honest customers.
 #
-# **Time:** about 60 minutes; computing about one minute. **Needs:** lesson 04 (PGD, the projection).
+# **Time:** about 90 minutes; computing about one and a half. **Needs:** lesson 04 (PGD, the projection).
 #
 # You ask a model of this course, on your own machine, about public or synthetic images. Services of other people have terms of
 # use, and their patients have names.
+
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** "No weights, no model of your own. A door, and a bell that counts. How many times do you have to
+# ring?" Play it: you are the oracle, think of a hill, the room finds the way up by asking for heights. Somebody soon
+# asks at two opposite points: that is the antithetic pair.
+#
+# **Set up.** The study of 1,000 queries is made once for a clinic and takes some minutes: run the lesson beforehand, or
+# set `long_curves = False`. With eight patients every share is a multiple of one in eight; say so before somebody reads
+# 0.62 as a measurement.
+#
+# **Time.** An hour, if you lead and skip the typing; alone one needs 90 minutes. A door with a counter: 5 minutes; wide
+# questions: 10; why in pairs: 7; fewer dimensions: 4; the attack and its directions: 8; labels alone: 7; a thousand
+# questions, hiding the gradient: 4; spend your own: 10 or more; the defender: 5. **If time is short:** leave out "Why
+# in pairs?" and "Fewer dimensions", and go from the estimate to the attack. As a contest, "Spend your own" fills half
+# an hour by itself.
 
 # %% tags=["parameters"]
 clinic = "derm"  # "fundus", "chest" or "derm"
@@ -41,6 +56,8 @@ eps = 4 / 255  # the largest change of a pixel
 long_curves = True  # show the study of 1,000 queries; made once for a clinic, which takes some minutes
 
 # %%
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -82,10 +99,15 @@ print(f"{len(x)} patients whom the model judges rightly: {n // 2} {names[0]}, {n
 #
 # ### Run
 
+
 # %%
+def rounded(answers):
+    return [[round(value, 3) for value in row] for row in answers.tolist()]
+
+
 oracle = attacks.Oracle(victim, reveals="probabilities", budget=2)
-print("probabilities", oracle(x[[0, -1]], ids=[17, 42]).tolist())
-print("once more    ", oracle(x[[0, -1]], ids=[17, 42]).tolist())
+print("probabilities", rounded(oracle(x[[0, -1]], ids=[17, 42])))
+print("once more    ", rounded(oracle(x[[0, -1]], ids=[17, 42])))
 try:
     oracle(x[:1], ids=[17])
 except attacks.QueriesRefused as refused:
@@ -152,6 +174,14 @@ print(f"{2 * values:,} questions for one gradient: {2 * values / 3600:.0f} hours
 # ### Exercise: `nes_estimate`
 #
 # Estimate the gradient from pairs of questions. (Stuck? `hint("nes_estimate")`.)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** The sign turned round (which answer is subtracted from which?). Divided by `sigma` in place
+# of `2 * sigma`: right direction, twice the length. One direction for the whole batch. The same direction in every
+# pair. Questions that do not come in pairs. The slope multiplied into the batch without a `view`.
+#
+# **Ask:** "Your two points are how far apart?" and "Patient 1 has a slope of 3, patient 2 of -1. What happens to
+# *their* direction?"
 
 
 # %%
@@ -229,11 +259,18 @@ ax.grid(alpha=0.25)
 ax.legend(frameon=False)
 figure
 
+# %% [markdown] tags=["instructor"]
+# **Collect guesses for the cosine after 160 questions first.** Rooms say 0.5 and more. It is a few hundredths, and the
+# dotted line is the square root law. **Ask:** "Would you follow an arrow that is nearly at a right angle to the way?"
+# Take the noes. Then run the next cell.
+#
+# The word that helps is *vote*: a poor arrow, 49,152 voters, a tiny majority.
+
 # %% [markdown]
 # ### Explain
 #
 # Of m pairs the estimate knows m directions out of 49,152, and its cosine is about the square root of that share. A few
-# hundredths. For a cosine of one half you would need more than 16,000 pairs. It looks hopeless. Take a step along it all the
+# hundredths. For a cosine of one half, the law asks for 12,288 pairs. It looks hopeless. Take a step along it all the
 # same, half a grey level at each value, and compare with noise of that size and with the true gradient:
 
 # %%
@@ -274,6 +311,11 @@ claim("the true gradient raises it more", gain["true gradient"].mean() > gain["e
 # ### Exercise: `variance_of`
 #
 # Run an estimator several times with different seeds and measure how far the results are from each other. (`hint("variance_of")`)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** The mean over the values instead of the sum. The standard deviation. Divided by the number
+# of runs and not by one less. Squared distance from 0. One pot of all runs and values. **Ask:** "What is the unit of
+# your number? And what should come out if all runs agree?"
 
 
 # %%
@@ -340,9 +382,10 @@ figure
 # at which sigma, on your figure?
 #
 # The dotted line is the price of guessing in 49,152 dimensions, and as long as each value is drawn by itself, no way of asking
-# escapes it. It is the same law as before: with noise that long, the cosine is the square root of pairs by values. (Where the pairs
-# fall below it, sigma is too long for this hill: it isn't straight over that distance, and what you estimate is the slope of a
-# smoother one.)
+# escapes it *on average*. It is the same law as before: with noise that long, the cosine is the square root of pairs by values. A
+# line may lie a little below it all along: four runs scatter by a third or so, and every sigma was tried with the same four draws,
+# so that one lucky draw lowers all its points. (At the largest sigma there is a second reason: the hill isn't straight over that
+# distance, and what you estimate is the slope of a smoother one.)
 
 # %%
 ratio = [forward / paired for forward, paired in zip(variances["forward only"], variances["in pairs"], strict=True)]
@@ -400,10 +443,17 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# Blocks can't follow the fine grain of the gradient, so their cosine ends at a ceiling, however much you ask. But they may start
-# faster, and a small budget never sees the ceiling. Do they, for your two patients? That is a property of the victim: how much of
-# its gradient points the same way all over a block. There is a second gain, which no cosine shows and which you will meet below:
-# a poor estimate is mostly noise, and noise of single pixels does things of its own to these models.
+# Blocks can't follow the fine grain of the gradient, so their cosine ends at a ceiling, however much you ask. Do they start faster?
+# That is a property of the victim: how much of its gradient points the same way all over a block. The last points of the figure:
+
+# %%
+for k, label in enumerate(y[two]):
+    print(f"{names[int(label)]:<16} after {asked[-1]} questions: each value by itself {cosines[-1][k]:.3f}, in blocks {in_blocks[-1][k]:.3f}")
+
+# %% [markdown]
+# Where blocks lose, as they do for the drawn patients of the skin clinic, the guess was wrong: this gradient is grain. We use blocks
+# in the attack all the same, for how their *noise* acts and not for the cosine. A poor estimate is mostly noise, and noise of single
+# pixels does things of its own to these models. You will see both kinds below.
 
 # %% [markdown]
 # ## The attack
@@ -464,14 +514,14 @@ def play(name, attack):
 
 def print_board():
     print(f"eps {255 * eps:g}/255, at most {queries} queries a patient; 95 % intervals in brackets\n")
-    print(f"{'':<12}{'turned':<24}{names[0]:<26}{names[1]:<26}median queries of the turned")
+    print(f"{'':<11}{'turned':<21}{names[0]:<23}{names[1]:<23}median queries if turned")
     for name, (x_adv, success, spent) in board.items():
         turned = (metrics.logits(victim, x_adv).argmax(1) != y).cpu()
         middle = metrics.median(spent[turned].float())
         overall = f"{success:.2f} ({success.low:.2f} to {success.high:.2f})"
         classes = [f"{round(s * s.n)} of {s.n} ({s.low:.2f} to {s.high:.2f})" for s in success.by_class.values()]
         costs = f"{middle:.0f} ({middle.low:.0f} to {middle.high:.0f}), n = {middle.n}" if middle.n else "nobody turned"
-        print(f"{name:<12}{overall:<24}{classes[0]:<26}{classes[1]:<26}{costs}")
+        print(f"{name:<11}{overall:<21}{classes[0]:<23}{classes[1]:<23}{costs}")
 
 
 # %% [markdown]
@@ -485,6 +535,11 @@ def print_board():
 play("noise", noise)
 play("NES", nes)
 print_board()
+
+# %% [markdown] tags=["instructor"]
+# **Read the noise row first**, aloud, before the room looks at NES. **Ask:** "Of those NES turned, how many would
+# anything have turned?" Then class by class. If NES turned nobody more than noise did, that is a result: ask what the
+# *figure* below shows which the table hides.
 
 # %% jupyter={"source_hidden": true}
 reached = {name: lead(attacks.Oracle(victim)(images), y) for name, (images, *_) in board.items()}
@@ -512,8 +567,8 @@ show.perturbation(x[which], board["NES"][0][which], victim, y[which], names)
 # have the same budget. So look at the others. The figure shows what the table hides: how far did the questions get where nobody
 # turned, and who got further there, NES or the best of 249 draws?
 #
-# 250 questions are few. NES never saw a gradient, and yet it moves the answers towards the border; more questions would carry it
-# further. Ilyas and others give their attack 10,000 queries as a default, and a million in the script for the paper [2].
+# 250 questions are few. NES never saw a gradient, and yet it moves the answers towards the border. Ilyas and others give their attack
+# 10,000 queries as a default, and a million in the script for the paper [2].
 #
 # Now watch it at work, with 100 questions. In the explorer below four of the patients are attacked by NES, and by an attack
 # called Square which you will meet soon. Move the queries. Which patient turns first? What does the perturbation look like?
@@ -529,67 +584,95 @@ explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Squa
 # %% [markdown]
 # ## One direction, or the other
 #
-# Look at the board once more, class by class. A **fraudster** who sells treatments needs healthy people to look sick. One who
-# must not pay for treatments needs the opposite. A **saboteur** doesn't care. So a success rate over both classes answers
-# nobody's question.
+# Look at the board once more, class by class. A **fraudster** paid for treatment needs healthy → sick; one who must not pay needs
+# sick → healthy. A **saboteur** who wants disease missed needs the second too; one who only wants confusion takes either. So a
+# success rate over both classes answers only the last one's question.
 #
 # ### Predict
 #
 # Which of the two directions is easier here, and why? Two reasons are possible. Either the patients of one class stand closer to
 # the border. Or *any* change of this size, noise included, pushes the answer the same way. The first can be measured by PGD,
-# which has the gradient; the second by noise, which has no direction.
+# which has the gradient; the second by noise, which has no direction. There are two kinds of it: **grain**, each value by itself,
+# as in the control, and **blocks**, as in the steps of NES.
 #
 # ### Run
 
 # %% jupyter={"source_hidden": true}
-border = attacks.smallest_eps(victim, x, y, largest=2 / 255, halvings=4, steps=5, random_start=False)
-draws = torch.stack([metrics.logits(victim, attacks.random_noise(x, eps=eps)) for _ in range(6)])
-sick_before = metrics.logits(victim, x).diff(dim=1)[:, 0].cpu()  # log-odds of the disease
-sick_after = draws.diff(dim=2)[..., 0].mean(0).cpu()
+FINEST = 2 / 255 / 2**8  # the search for the border ends here
+border = attacks.smallest_eps(victim, x, y, largest=2 / 255, halvings=8, steps=3, random_start=False).cpu()
+dice = torch.Generator().manual_seed(seed)
 
-figure, (left, right_side) = show.picture(
-    11.5, 4.4, 1, 2, alt="Left: the smallest eps at which PGD turns each patient. Right: log-odds of the disease before and after random noise."
-)
-left.bar(place, 255 * border.cpu(), color=[(show.BLUE, show.ORANGE)[int(label)] for label in y])
-left.axhline(255 * eps, color="0.3", linestyle=":", label="eps of this lesson")
-left.set(ylabel="smallest eps, in 1/255", title="With the gradient: distance to the border", xlabel="patient")
-left.set_xticks(place, [str(k + 1) for k in range(n)])
+
+def grain():
+    return attacks.random_noise(x, eps=eps, generator=dice)
+
+
+def blocks():
+    signs = 2.0 * torch.randint(0, 2, (len(x), 3, CELLS, CELLS), generator=dice) - 1
+    return (x + eps * enlarge(signs.to(x))).clamp(0, 1)
+
+
+def log_odds(images):
+    """Of the disease (N,)."""
+    return metrics.logits(victim, images).diff(dim=1)[:, 0].cpu()
+
+
+before = log_odds(x)
+after = {kind.__name__: torch.stack([log_odds(kind()) for _ in range(6)]).mean(0) for kind in (grain, blocks)}
+
+figure, (left, *others) = show.picture(13, 4.4, 1, 3, alt="Left: the smallest eps at which PGD turns each patient. "
+                                       "Middle and right: log-odds of the disease before and after two kinds of noise.")  # fmt: skip
+left.bar(place, 255 * border, color=[(show.BLUE, show.ORANGE)[int(label)] for label in y])
+left.axhline(255 * FINEST, color="0.3", linestyle=":", label="the search ends here")
+left.set(ylabel="smallest eps, in 1/255", title="With the gradient: distance")
 left.legend(frameon=False)
-for label, colour in enumerate((show.BLUE, show.ORANGE)):
-    mine = (y == label).cpu()
-    for k in torch.nonzero(mine).flatten().tolist():
-        right_side.annotate("", (k, sick_after[k]), (k, sick_before[k]), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2.5})
-    right_side.plot(place[mine], sick_before[mine], "o", color=colour, label=f"truth: {names[label]}")
-right_side.axhline(0, color="0.3", linewidth=1)
-right_side.set(ylabel=f"log-odds of {names[1]}", title=f"Without it: what noise of {255 * eps:g}/255 does", xlabel="patient")
-right_side.set_xticks(place, [str(k + 1) for k in range(n)])
-right_side.legend(frameon=False)
+for ax, (kind, ends) in zip(others, after.items(), strict=True):
+    for label, colour in enumerate((show.BLUE, show.ORANGE)):
+        mine = (y == label).cpu()
+        for k in torch.nonzero(mine).flatten().tolist():
+            ax.annotate("", (k, ends[k]), (k, before[k]), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2.5})
+        ax.plot(place[mine], before[mine], "o", color=colour, label=f"truth: {names[label]}")
+    ax.axhline(0, color="0.3", linewidth=1)
+    ax.set(ylabel=f"log-odds of {names[1]}", title=f"Without it: {kind} of {255 * eps:g}/255")
+others[1].sharey(others[0])
+others[0].autoscale()
+others[0].legend(frameon=False)
+for ax in (left, *others):
+    ax.set_xticks(place, [str(k + 1) for k in range(n)])
+    ax.set_xlabel("patient")
 figure
 
 # %%
-drift = sick_after - sick_before
+drift = {kind: ends - before for kind, ends in after.items()}
 for label in (0, 1):
     mine = (y == label).cpu()
-    middle = metrics.median(255 * border.cpu()[mine])
-    print(
-        f"{names[label]:<16} median smallest eps {middle:.2f}/255 ({middle.low:.2f} to {middle.high:.2f}); noise moves the log-odds of {names[1]} by "
-        f"{drift[mine].mean():+.1f} ({drift[mine].min():+.1f} to {drift[mine].max():+.1f}, n = {int(mine.sum())})"
-    )
+    middle = metrics.median(255 * border[mine])
+    print(f"{names[label]}, n = {int(mine.sum())}: median smallest eps {middle:.2f}/255 ({middle.low:.2f} to {middle.high:.2f})")
+    for kind, by in drift.items():
+        told = f"{by[mine].mean():+.1f} ({by[mine].min():+.1f} to {by[mine].max():+.1f})"
+        print(f"    {kind:<7} moves the log-odds of {names[1]} by {told}")
 
 # %% [markdown]
 # ### Explain
 #
 # On the left: with the gradient in hand every patient falls to a fraction of the eps that we allow. The ball is not what saves
-# those who are still standing; the questions ran out. On the right: noise doesn't leave the answer where it was. It *drifts*.
+# those who are still standing; the questions ran out. Middle and right: noise doesn't leave the answer where it was. It *drifts*.
 # Where an arrow points towards the border, the line at 0, an attack made of poor estimates gets help, because much of its
 # perturbation is noise. Where it points away, the attack fights its own noise.
 #
-# So, on your images: which direction is easy, and is it the distance or the drift? Would a saboteur, who takes whichever comes
-# first, be as well served as a fraudster? Try another clinic (`clinic = "chest"` in the parameters, and run again).
+# So, on your images: which direction is easy, and is it the distance or the drift? The drift that helps an attack is that of its own
+# kind of noise: blocks for NES, grain for the control. Compare both arrows with the board. If neither explains it, say so: four
+# patients of a class may also differ by chance.
+#
+# *One worked reading, of the drawn skin patients.* Blocks push every answer towards melanoma, whatever the truth; grain does nothing
+# of the kind. NES, which moves in blocks, turned nevi and no melanoma. So it is the drift, with some help from the distance, for the
+# nevi stand nearer to the border. It would serve whoever is paid for treatment. Is your clinic's reading another one? Try another
+# clinic (`clinic = "chest"` in the parameters, and run again).
 
 # %%
 claim("with the gradient every patient falls within half of the eps", bool((border <= eps / 2).all()), f"largest {255 * border.max():.2f}/255")
-claim("noise does not leave the answers where they are: some log-odds move by more than 0.2", drift.abs().max() > 0.2, f"{drift.abs().max():.1f}")
+furthest = max(by.abs().max().item() for by in drift.values())
+claim("noise does not leave the answers where they are: some log-odds move by more than 0.2", furthest > 0.2, f"{furthest:.1f}")
 
 # %% [markdown]
 # ## Labels alone
@@ -604,6 +687,11 @@ claim("noise does not leave the answers where they are: some log-odds move by mo
 # ### Exercise: `label_score`
 #
 # Count the noisy copies that keep the label. (`hint("label_score")`)
+
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** `torch.rand` as it comes: the noise only makes brighter. Normal noise, which reaches beyond
+# the radius. One draw for all copies, or for all images. **Ask:** "What score should an image get that lies exactly on
+# the border?" Hold the answer (one half) against the figure that follows: where it isn't so, noise drifts.
 
 
 # %%
@@ -635,7 +723,9 @@ label_score = check.label_score(label_score)
 # ### Predict
 #
 # The attacker brings an image of their own that already gets the answer that they want: from another patient, of the other class.
-# Mix the two, from the patient's image to theirs. Where along the way does the label change, and what does the score do there?
+# Take the difference between the two at every pixel, and cut it off at a largest change: first at a large one, which leaves the
+# attacker's image, then at smaller and smaller ones, which leave the patient's. Where along the way does the label change, and what
+# does the score do there?
 #
 # ### Run
 
@@ -651,22 +741,49 @@ def start_for(k):
 
 
 start = torch.stack([start_for(k) for k in two.tolist()])
-shares = torch.linspace(0, 1, 13)
-mixed = torch.stack([torch.lerp(x[two[0]], start[0], share) for share in shares])
 labels_only = attacks.Oracle(victim, reveals="label")
-wanted = (1 - y[two[:1]]).expand(len(shares))
-answers = labels_only(mixed).cpu()
-RADIUS, COPIES = 0.03, 20
-smooth = label_score(labels_only, mixed, wanted, COPIES, RADIUS, torch.Generator().manual_seed(seed)).cpu()
+wanted = 1 - y[two[:1]]
+COPIES = 20
 
-figure, ax = show.picture(8.5, 4.4, alt="Along a mix of two images the label jumps once, while the Monte Carlo score has values in between.")
-ax.step(shares, (answers == wanted.cpu()).float(), where="mid", color="0.35", linewidth=2, label="label: 1 where it is the wanted one")
-ax.plot(shares, smooth, "o-", color=show.BLUE, linewidth=2, label=f"score: share of {COPIES} noisy copies, 95 % band")
+
+def cut(size):
+    """The attacker's image, cut off at `size` from the patient's."""
+    return attacks.gradient.project(start[:1], x[two[:1]], size)
+
+
+low, high = 0.0, (start[0] - x[two[0]]).abs().max().item()
+for _ in range(8):  # halving: the label holds at `high`
+    middle = (low + high) / 2
+    low, high = (low, middle) if labels_only(cut(middle)) == wanted else (middle, high)
+
+
+def score_at(images, radius):
+    copies = torch.Generator().manual_seed(seed)
+    return label_score(labels_only, images, wanted.expand(len(images)), COPIES, radius, copies).cpu()
+
+
+radius = high  # as the attack finds it: halved until a fifth of the copies hold at the border
+while score_at(cut(high), radius) < 0.2 and radius > high / 2**10:
+    radius /= 2
+
+cuts = torch.linspace(0, 2 * high, 13)
+path = torch.cat([cut(size) for size in cuts.tolist()])
+answers = (labels_only(path) == wanted).cpu()
+smooth = score_at(path, radius)
+between = int(((smooth > 0) & (smooth < 1)).sum())
+figure, ax = show.picture(8.5, 4.4)
+ax.step(255 * cuts, answers.float(), where="mid", color="0.35", linewidth=2, label="label: 1 where it is the wanted one")
+ax.plot(255 * cuts, smooth, "o-", color=show.BLUE, linewidth=2, label=f"score: share of {COPIES} noisy copies, 95 % band")
 bands = [metrics.proportion(round(share * COPIES), COPIES) for share in smooth.tolist()]
-ax.fill_between(shares, [band.low for band in bands], [band.high for band in bands], color=show.BLUE, alpha=0.15, linewidth=0)
-ax.set(xlabel="share of the attacker's image in the mix", ylabel="label, score", title="A step, and a slope", ylim=(-0.05, 1.05))
+ax.fill_between(255 * cuts, [band.low for band in bands], [band.high for band in bands], color=show.BLUE, alpha=0.15, linewidth=0)
+ax.set(xlabel="difference cut off at, in 1/255", ylabel="label, score", ylim=(-0.05, 1.05))
+ax.set_title(f"A step, and a slope? (noise of radius {255 * radius:.2g}/255)")
 ax.grid(alpha=0.25)
 ax.legend(frameon=False)
+figure.alt = (
+    f"The label holds at {int(answers.sum())} of {len(cuts)} cuts, the nearest near {255 * high:.1f}/255. "
+    f"The Monte Carlo score lies between 0 and 1 at {between} of them."
+)
 figure
 
 # %% [markdown]
@@ -674,7 +791,8 @@ figure
 #
 # The label says *which side*. The score says *how near*, wherever it lies between 0 and 1. Does it pass one half where the label
 # jumps? If not, that is the drift again: noise pushes the copies to one side by itself, and they cross the border before or after
-# the image does. And where the score is flat, it is as silent as the label: the radius has to fit the distance.
+# the image does. And where the score is flat, it is as silent as the label: the radius has to fit the distance. Here it was halved
+# until a fifth of the copies held at the border, as the attack does it.
 #
 # The attack therefore doesn't begin at the patient's image, where the label is wrong everywhere around. It begins at the
 # *attacker's* image, where it is right, and moves in: as close to the patient as the label holds, then a step up the score to
@@ -712,15 +830,18 @@ nearest = [min((step for walk in walks.values() for step in walk[row]), key=lamb
 show.perturbation(x[two[0]], nearest[0], victim, y[two[0]], names)
 
 # %% [markdown]
-# The label of this image is the wanted one. Is it still a mixture to your eye? Look at your curves again: how much of the way was
-# made in the first 15 questions or so? That is halving, which needs no gradient: is the label still the wanted one half of the
-# way in? After that every step must be paid with an estimate, about a hundred questions of yes or no. Who arrived within the
-# goal, and from which class?
+# The label of this image is the wanted one. Does anything of the other patient show? Most of the way is made in the first 15
+# questions or so. That is halving, which needs no gradient: is the label still the wanted one half of the way in? After that every
+# step must be paid with an estimate, about a hundred questions of yes or no, so this budget buys two. Compare the two columns
+# below: what did they gain? A vote of two copies says 0, a half or 1 and nothing finer, and may gain nothing at all with so few
+# questions.
 
 # %%
 for name, walk in walks.items():
     ends = [255 * w[-1][1] for w in walk]
-    print(f"{name:<18} after {queries} queries: largest change {ends[0]:.0f}/255 and {ends[1]:.0f}/255")
+    halved = [255 * w[0][1] for w in walk]
+    for k, label in enumerate(y[two]):
+        print(f"{name:<18}{names[int(label)]:<16} after halving {halved[k]:3.0f}/255, after {queries} queries {ends[k]:3.0f}/255")
 held = [int(victim(image[None]).argmax()) != int(y[k]) for k, image in zip(two.tolist(), nearest, strict=True)]
 away = (start - x[two]).abs().amax((1, 2, 3)).tolist()
 claim("both attacks move in, for both patients", all(w[-1][1] < first for walk in walks.values() for w, first in zip(walk, away, strict=True)))
@@ -729,8 +850,9 @@ claim("the label holds all the way", all(held))
 # %% [markdown]
 # ## A thousand questions
 #
-# The same attacks with four times the budget were run before you came, on patients of this clinic, and kept. NES (in blocks, as
-# yours) and Square see probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
+# The same attacks with four times the budget, on patients of this clinic. That takes minutes the first time, then it is kept, and
+# with `long_curves = False` in the parameters it is left out: go on to the next section then. NES (in blocks, as yours) and Square
+# see probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
 #
 # ### Predict
 #
@@ -757,7 +879,7 @@ if long_curves:
         for label in (0, 1):
             print(f"{'':<13}{names[label]}: {result.success(label=label)}")
 else:
-    figure = "The study is left out; set long_curves = True to see it."
+    figure = "The study is left out, and so is what is said of it; set long_curves = True to see it."
 figure
 
 # %% [markdown]
@@ -794,7 +916,7 @@ class Coarse(torch.nn.Module):
         return self.model((x * 31).round() / 31)
 
 
-TRIAL = 2 * queries // 5  # two fifths of the budget, for four patients
+TRIAL = queries // 3  # a third of the budget, for four patients
 masked = Coarse(victim).eval()
 point = x[some].clone().requires_grad_()
 (its_gradient,) = torch.autograd.grad(masked(point).sum(), point)
@@ -803,15 +925,17 @@ tried = {
     "NES": lambda oracle, x, y: nes(oracle, x, y, eps, TRIAL),
     "Square": lambda oracle, x, y: attacks.square_attack(oracle, x, y, eps=eps, queries=TRIAL, generator=torch.Generator().manual_seed(seed)),
 }
-before_mask = lead(attacks.Oracle(masked)(x[some]), y[some])
-against_mask, moved = {}, {}
-for name, attack in tried.items():
-    x_adv = attack(attacks.Oracle(masked, budget=TRIAL), x[some], y[some])
-    against_mask[name] = attack_success(masked, x[some], x_adv, y[some])
-    moved[name] = lead(attacks.Oracle(masked)(x_adv), y[some]) - before_mask
 print("largest gradient of the masked victim:", its_gradient.abs().max().item())
-for name, success in against_mask.items():
-    print(f"{name:<8}turned {success}; the lead moved by {[round(value, 1) for value in moved[name].tolist()]}")
+moved = {}  # by the mask and the attack
+for what, model in {"masked": masked, "no mask": victim}.items():
+    at_first = lead(attacks.Oracle(model)(x[some]), y[some])
+    for name, attack in tried.items():
+        if model is victim and name == "PGD":
+            continue  # lesson 04 showed what it does with a gradient
+        x_adv = attack(attacks.Oracle(model, budget=TRIAL), x[some], y[some])
+        moved[what, name] = lead(attacks.Oracle(model)(x_adv), y[some]) - at_first
+        turned = int((lead(attacks.Oracle(model)(x_adv), y[some]) > 0).sum())
+        print(f"{what:<9}{name:<8}turned {turned} of {len(some)}; the lead moved by", [round(value, 1) for value in moved[what, name].tolist()])
 by_label = attacks.Oracle(masked, reveals="label", budget=TRIAL)
 seen = [255 * (start[0] - x[0]).abs().max().item()]
 arrived = attacks.hop_skip_jump(
@@ -819,7 +943,8 @@ arrived = attacks.hop_skip_jump(
 )
 if not torch.equal(arrived, x[:1]):
     seen.append(255 * (arrived - x[:1]).abs().max().item())
-print(f"labels alone, patient 1: in to {seen[-1]:.0f}/255; without the mask {255 * walks['HopSkipJump'][0][-1][1]:.0f}/255")
+unmasked = [255 * d for q, d, _ in walks["HopSkipJump"][0] if q <= TRIAL]
+print(f"labels alone, {TRIAL} queries, patient 1: in to {seen[-1]:.0f}/255; without the mask {min(unmasked, default=math.nan):.0f}/255")
 
 # %% [markdown]
 # ### Explain
@@ -827,8 +952,8 @@ print(f"labels alone, patient 1: in to {seen[-1]:.0f}/255; without the mask {255
 # PGD stands still: there is nothing to follow. In a report that would read "robust". But behind the wall is the same model, with
 # the same wrong answers in the same places, and whoever only asks finds them. Square's steps are the full eps, which takes about
 # half of the pixels across an edge between two levels. NES asks with tiny steps; most values stay on their level, but the few
-# near an edge jump, and their votes still count. How much did the wall cost each of them on your patients? Labels never had a
-# gradient to lose.
+# near an edge jump, and their votes still count. Compare their rows with those without a mask: what did the wall cost? Labels never
+# had a gradient to lose.
 #
 # The gradient was **masked**, not removed. That is why Carlini and others ask every evaluation of a defence for one attack that
 # needs no gradient, and one that needs labels alone [5]. On ImageNet models and with eps 0.05, the Square attack fails on 0.0 to
@@ -836,8 +961,8 @@ print(f"labels alone, patient 1: in to {seen[-1]:.0f}/255; without the mask {255
 
 # %%
 claim("the gradient of the masked victim is exactly zero", its_gradient.abs().max() == 0)
-claim("PGD moves nothing", bool((moved["PGD"] == 0).all()))
-claim("Square brings at least one of them closer to the border", moved["Square"].max() > 0, f"{moved['Square'].max():+.1f}")
+claim("PGD moves nothing", bool((moved["masked", "PGD"] == 0).all()))
+claim("Square brings at least one of them closer to the border", moved["masked", "Square"].max() > 0)
 
 # %% [markdown]
 # ## Spend your own
@@ -851,8 +976,20 @@ claim("Square brings at least one of them closer to the border", moved["Square"]
 # ### Exercise: `my_attack`
 #
 # Write it as you like. `climb` above does the asking and the keeping; the easiest way is to give it a `propose` of your own. The
-# check wants it to stay within eps and the budget, to use answers alone, and to beat noise on a small model. The score board says
-# the rest. (`hint("my_attack")`)
+# check wants it to stay within eps and the budget, to use answers alone, and to turn four of eight patients of a small model, more
+# than noise does. The score board says the rest. (`hint("my_attack")`)
+
+# %% [markdown] tags=["instructor"]
+# **As a contest:** one board; name, turned healthy, turned sick, median questions. Same parameters for all, twelve
+# minutes. The hint gives the idea of the reference in words (windows first large, then small); offer it after five
+# minutes, not before.
+#
+# **What people try, and what to ask.** Single pixels ("how much did one value move the answer, at the top of this
+# lesson?"). Steps smaller than eps ("what do you save it for?"). The true gradient ("what does the oracle tell you?";
+# the check notices). Noise kept forever ("what did your last question teach you?").
+#
+# **The winner runs it again with `seed = 1`.** Does the ranking stand? That is what eight patients
+# can and can't tell; the text behind the board counts it.
 
 
 # %%
@@ -866,7 +1003,7 @@ def my_attack(oracle, x, y, eps, queries):
         eps: the largest change of a pixel. queries: the budget of each patient.
 
     Returns:
-        Images (N, 3, H, W) in [0, 1], within eps of x.
+        Images (N, 3, H, W) in [0, 1], within eps of x. The check's small model: at least 4 of its 8 patients turned.
     """
     ### BEGIN SOLUTION
     def propose(x_adv, x, done):
@@ -894,6 +1031,9 @@ def square(oracle, x, y, eps, queries):
 play("Square", square)
 play("my_attack", my_attack)
 print_board()
+fell = {name: (metrics.logits(victim, board[name][0]).argmax(1) != y) for name in ("Square", "my_attack")}
+alone = {name: int((fell[name] & ~fell[other]).sum()) for name, other in (("Square", "my_attack"), ("my_attack", "Square"))}
+print(f"\nturned by my_attack and not by Square: {alone['my_attack']}; by Square and not by my_attack: {alone['Square']}")
 
 # %%
 mine = board["my_attack"][0]
@@ -903,7 +1043,11 @@ show.perturbation(x[best], mine[best], victim, y[best], names)
 # %% [markdown]
 # ### Explain
 #
-# Is yours ahead of the others? In which class? A reference is behind `hint("my_attack")`, in words: large windows first, from the
+# Is yours ahead of the others? In which class? And could eight patients show it? Only those count whom one of the two turned and the
+# other didn't, as if each were a toss of a coin. Six to nothing would happen by chance, one way or the other, in 3 of 100 such
+# boards. Five to nothing, in 6. Less than that is no proof.
+#
+# A reference is behind `hint("my_attack")`, in words: large windows first, from the
 # clean image; in one question the window moves as a whole, in another each of its pixels by a coin. Look at the perturbation
 # above: what did the search keep, whole areas or grain? That tells what this victim looks at, and you learnt it from answers
 # alone.
@@ -924,7 +1068,7 @@ claim("my_attack turns as many patients as noise or more, but for at most one", 
 #
 # - `decimals=2`: round the probabilities;
 # - `noise=0.5`: add noise to the logits of every answer;
-# - `reveals="label"`: tell the label alone;
+# - `reveals="label"`: tell the label alone (in the table below as `decimals=0`, so that your attack can read it: 0 or 1);
 # - `repeats=5, near=4/255`: lock who asks about nearly the same image more than five times. The idea of remembering past queries
 #   to catch an attack is that of Chen, Carlini and Wagner [6];
 # - `per_minute=6`: answer slowly.
@@ -935,32 +1079,49 @@ claim("my_attack turns as many patients as noise or more, but for at most one", 
 #
 # ### Run
 
+# %% [markdown] tags=["instructor"]
+# **Change sides physically**: whoever attacked now defends. Each pair names one switch and the honest customer whom it
+# hurts, *before* the table. **At the last figure, ask:** "Move `near` so that the attacker who shifts is caught. Who
+# else is gone?" A setting may catch a few who shift and none who average; none catches nearly all of the one and spares
+# the other. Stop there; it is the right feeling to go home with.
+
 # %%
 doors = {
     "open": {},
     "2 decimals": {"decimals": 2},
-    "noise 0.5": {"noise": 0.5, "generator": torch.Generator().manual_seed(seed)},
+    "label": {"decimals": 0},
+    "noise 0.5": {"noise": 0.5},
     "5 repeats": {"repeats": 5, "near": 4 / 255},
 }
 honest_x, honest_y = here.test.sample(32, seed=seed + 1, balanced=True)
 usual = metrics.logits(victim, honest_x).argmax(1)
 
 
+SHORT = queries // 5  # a fifth of the budget, for all patients
+
+
+def behind(door):
+    """The victim behind a door. All doors draw the same random numbers, so that only the door makes a difference."""
+    torch.manual_seed(seed)
+    return attacks.Oracle(victim, **door, generator=torch.Generator().manual_seed(seed))
+
+
 def attacked_through(door):
-    """How many of four patients my_attack turns, and the questions that it got answered."""
-    oracle = attacks.Oracle(victim, budget=TRIAL, **door)
+    """How many patients my_attack turns, and the questions that it got answered."""
+    oracle = behind({"budget": SHORT, **door})
     try:
-        x_adv = my_attack(oracle, x[some], y[some], eps, TRIAL)
+        x_adv = my_attack(oracle, x, y, eps, SHORT)
     except attacks.QueriesRefused:
-        x_adv = x[some]  # caught: whatever it had found, it never came to return it
-    return int((victim(x_adv).argmax(1) != y[some]).sum()), oracle.total
+        x_adv = x  # caught: whatever it had found, it never came to return it
+    return int((metrics.logits(victim, x_adv).argmax(1) != y).sum()), oracle.total
 
 
 print(f"{'the door':<14}{'turned':<12}{'questions':<12}honest customers whose answer changed")
+through = {}
 for name, door in doors.items():
-    turned, total_asked = attacked_through(door)
-    other = metrics.proportion((attacks.Oracle(victim, **door)(honest_x).argmax(1) != usual).sum(), len(usual))
-    print(f"{name:<14}{turned} of {len(some):<7}{total_asked:<12}{other}")
+    turned, through[name] = attacked_through(door)
+    other = metrics.proportion((behind(door)(honest_x).argmax(1) != usual).sum(), len(usual))
+    print(f"{name:<14}{turned} of {len(x):<7}{through[name]:<12}{other}")
 slow = attacks.Oracle(victim, per_minute=6)
 slow(honest_x)
 hours = len(x) * queries / 6 / 60
@@ -969,12 +1130,16 @@ print(f"\nsix a minute: {len(x)} patients with {queries} questions each take {ho
 # %% [markdown]
 # ### Explain
 #
-# Rounding blunts small differences. Your own attack moves in large steps; what did it lose? Noise on the answers misleads a search
-# that keeps whatever looks better, and it misleads customers who stand near the border: how many in your table? (An attacker can
-# ask twice and take the mean, at twice the price.) Labels alone: what they cost the attacker you read off above. They cost the honest
-# customer the probability, on which the operating threshold of lesson 02 was built. The rate limit turns an afternoon into a night.
+# Read the table with care: each row is eight patients and a fifth of the budget. A difference of one or two from the open door is
+# chance; a row of zeros beside an open door that turns half of them isn't.
 #
-# The lock works: the attack is caught after a handful of questions. But who else asks about nearly the same image again? A
+# Rounding blunts small differences, and an attack that moves in large steps hardly minds it. Noise on the answers misleads a search
+# that keeps whatever looks better, and it misleads customers who stand near the border: how many in your table? (An attacker can
+# ask twice and take the mean, at twice the price.) Labels alone blind a search that needs to see each small gain, and what it still
+# turns it turns by luck; the attacks made for labels go on, at the price you read off above. They cost the honest customer the
+# probability, on which the operating threshold of lesson 02 was built. The rate limit turns an afternoon into a night.
+#
+# The lock works: the attack is caught after a handful of questions a patient. But who else asks about nearly the same image again? A
 # machine that sends a file once more after a time-out. A customer who averages the answers to several slightly shifted copies,
 # which is a common way to make a model steadier. And what counts as "nearly"? The door compares small grey sketches of 16 × 16
 # pixels.
@@ -982,8 +1147,8 @@ print(f"\nsix a minute: {len(x)} patients with {queries} questions each take {ho
 # ### Predict
 #
 # We widen `near`, the distance below which two sketches count as the same. Whom does the door lock out, in which order: the
-# attack, the customers who average, the customers who send a file three times? And an attacker who has read this page, and shifts
-# every question by a pixel or two before sending it?
+# attack, the customers who average, the customers whose machine sends a file six times? And an attacker who has read this page, and
+# shifts every question by a pixel or two before sending it?
 #
 # ### Run
 
@@ -1007,13 +1172,14 @@ habits = {
     "the attack": proposals,
     "the attack, each question shifted": lambda image: (shifted(tried) for tried in proposals(image)),
     "honest: average eight shifted copies": lambda image: [image.roll(shift, (1, 2)) for shift in SHIFTS],
-    "honest: send a file three times": lambda image: [image] * 3,
+    "honest: send a file six times": lambda image: [image] * 6,
 }
 
 
 def locked_out(habit, near, repeats=5):
     """Share of 24 customers whom the door locks out, when each asks about their own image in the way of a habit."""
     door = attacks.Oracle(lambda images: torch.zeros(len(images), 2), repeats=repeats, near=near)  # it need not think to refuse
+    torch.manual_seed(seed)
     for customer, image in enumerate(honest_x[:24]):
         try:
             for version in habits[habit](image):
@@ -1036,26 +1202,33 @@ ax.set_xticks(nears, [f"{near:g}" for near in nears])
 ax.minorticks_off()
 ax.grid(alpha=0.25)
 ax.legend(frameon=False, fontsize=10, loc="center left")
+for near, caught, lost in zip(nears, locked["the attack, each question shifted"], locked["honest: average eight shifted copies"], strict=True):
+    print(f"near = {near:g}/255: locked out {round(24 * caught):2} of 24 attackers who shift, {round(24 * lost):2} of 24 customers who average")
 figure
 
 # %% [markdown]
 # ### Explain
 #
-# The plain attack is caught at once, and nobody who sends a file three times is. So this defence is worth having. But compare the
-# two lines in the middle: an attacker who shifts his questions, and a customer who averages shifted copies, look alike, because
-# they *do* the same. Whoever locks out the one locks out the other. The paper that proposes the defence also introduces such
-# attacks against it, which it calls *query blinding* [6]. (Our sketches are simpler than its detector.)
+# The plain attack is caught at once. Whoever sends a file six times is let in: five repeats are allowed, whatever `near` is, and the
+# seventh would be refused just as surely. So this defence is worth having, and its edge is sharp.
+#
+# But compare the two lines in the middle: an attacker who shifts every question, and a customer who averages shifted copies. There
+# may be a setting that catches some of the one and none of the other, because the attack's windows come on top of its shifts. The
+# lines above the figure say what it costs to catch *nearly all* who shift. The paper that proposes the defence also introduces
+# such attacks against it, which it calls *query blinding* [6]. (Our sketches are simpler than its detector.)
 #
 # And the counter counts *accounts*. Whoever opens a new one for each question is nobody's repeat. Lesson 05 needs hardly a
 # question at all.
 
 # %%
-_, let_through = attacked_through({"repeats": 5, "near": 4 / 255})
-allowed = len(some) * TRIAL
-claim("with five repeats, the attack on four patients gets at most a tenth of its questions", let_through <= allowed / 10, f"{let_through} of {allowed}")
-plain, file = locked["the attack"][nears.index(4)], locked["honest: send a file three times"][nears.index(4)]
+allowed = n * SHORT
+claim("with five repeats, the attack gets at most a fifth of its questions", through["5 repeats"] <= allowed / 5, f"{through['5 repeats']} of {allowed}")
+plain, file = locked["the attack"][nears.index(4)], locked["honest: send a file six times"][nears.index(4)]
 claim("at near = 4/255 the plain attack is locked out for nearly all of the 24", plain >= 0.9, f"{plain:.2f}")
-claim("and nobody who sends a file three times", file == 0)
+claim("and nobody who sends a file six times", file == 0)
+all_caught = [lost for caught, lost in zip(*(locked[habit] for habit in list(habits)[1:3]), strict=True) if caught >= 0.9]
+claim("wherever nearly all who shift are caught, some who average are caught with them", min(all_caught, default=1.0) > 0,
+      f"at least {min(all_caught, default=1.0):.2f}")  # fmt: skip
 
 # %% [markdown]
 # <div style="border-left: 5px solid #0072B2; padding: 4px 14px;">
@@ -1119,7 +1292,7 @@ quiz(
         "Whoever fears missed diseases",
     ],
     answer="Whoever pays for treatments: a fraudster needs just that direction",
-    why="Healthy people who look sick are treated and billed. For that buyer the success is 100 %. Read success class by class.",
+    why="Healthy people who look sick are treated and billed. For that fraudster the success is 100 %. Read success class by class.",
 )
 
 # %% [markdown]

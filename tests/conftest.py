@@ -9,7 +9,7 @@ from medattack_edu import runtime
 # What takes minutes to make and is the same for everybody is taken from the learner's cache, and left there for the next
 # run. Progress isn't: a test that solves an exercise must not mark it as solved. Nor are fetched images: "auto" means
 # phantoms in a test, whatever this machine has.
-SHARED = ("phantoms", "victims", "folders", "studies")
+SHARED = ("phantoms", "victims", "folders", "studies", "patches", "physical")
 # Settings of the learner that would change what a test sees. MEDATTACK_DEVICE and MEDATTACK_DATA are the tests' own too.
 UNSET = ("MEDATTACK_IMAGES", "MEDATTACK_STRICT", "MEDATTACK_PROGRESS")
 

@@ -1,9 +1,15 @@
-"""Claims: what a lesson's prose asserts about results, as a line of code. Checks of exercises live in `checks`."""
+"""Claims: what a lesson's prose asserts about results, as a line of code; and results, numbers kept under a name.
+
+Checks of exercises live in `checks`.
+"""
+
+import math
 
 from medattack_edu import runtime
-from medattack_edu.course.notices import GOOD, NOT_YET, tell
+from medattack_edu.course.notices import GOOD, NEUTRAL, NOT_YET, tell
 
 CLAIM_RECORD = "application/vnd.medattack.claim+json"
+RESULT_RECORD = "application/vnd.medattack.result+json"
 
 
 class ClaimFailed(AssertionError):
@@ -33,6 +39,30 @@ def claim(text, holds, detail=None):
         tell(NOT_YET, f"Does not hold here: {text}", detail, record=record)
         if runtime.strict():
             raise ClaimFailed(f"does not hold here: {text}" + (f" ({detail})" if detail else ""))
+
+
+def result(name, value):
+    """Show a number under a name, and keep it: `medattack run --sweep` collects such numbers over many runs.
+
+    Args:
+        name: what the number is, the same in every run: "accuracy under FGS". What is swept doesn't belong in it.
+        value: one finite number; the interval of a score (its ``.low`` and ``.high``) is kept with it.
+
+    Raises:
+        ValueError: if `value` isn't one finite number.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: PyTorch's, for a tensor of several numbers
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(
+            f"A result is one finite number; {str(value)[:60]} came for {name!r}. Take a mean, or leave it out where there is none."
+        )
+    low, high = (float(getattr(value, side)) if hasattr(value, side) else None for side in ("low", "high"))
+    interval = "" if low is None or high is None else f"  ({low:.4g} to {high:.4g})"
+    record = {RESULT_RECORD: {"name": name, "value": number, "low": low, "high": high}}
+    tell(NEUTRAL, f"{name}: {number:.4g}{interval}", record=record)
 
 
 def _truth_value(holds):

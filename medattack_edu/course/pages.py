@@ -26,7 +26,7 @@ _PAGE = """<!DOCTYPE html>
 
 def lesson_page(lesson):
     """The executed notebook as one page; where it stopped is said at the top, with a link to the cell."""
-    return _page(lesson.title, '<p><a href="index.html">All lessons</a></p>' + _what_stopped(lesson) + _body(lesson))
+    return page(lesson.title, '<p><a href="index.html">All lessons</a></p>' + _what_stopped(lesson) + _body(lesson))
 
 
 def index_page(lessons, started, total, environment):
@@ -43,7 +43,7 @@ def index_page(lessons, started, total, environment):
         f"{sum(lesson.seconds for lesson in lessons):.0f} s in all",
     ]
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-    return _page(
+    return page(
         "medattack: lessons run",
         f'<h1><span style="color: {tone.colour}">{tone.symbol}</span> {result}</h1>'
         f"<p>{html.escape('; '.join(about))}</p>"
@@ -107,8 +107,9 @@ def _body(lesson):
     return body
 
 
-def _page(title, body):
-    return _PAGE.format(title=html.escape(title), style=f"{STYLE}\n{_code_style()}", body=body)
+def page(title, body, more_style=""):
+    """A whole page in the look of the course, from the HTML of its body."""
+    return _PAGE.format(title=html.escape(title), style=f"{STYLE}\n{_code_style()}\n{more_style}".rstrip(), body=body)
 
 
 def _code_style():

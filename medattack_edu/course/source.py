@@ -85,7 +85,15 @@ def read(path):
     Raises:
         SourceError: if it can't be cut into cells.
     """
-    text = path.read_text(encoding="utf-8")
+    return parsed(path, path.read_text(encoding="utf-8"))
+
+
+def parsed(path, text):
+    """The source of this text, as if it stood in the file.
+
+    Raises:
+        SourceError: if it can't be cut into cells.
+    """
     try:
         notebook = jupytext.reads(text, "py:percent")
     except Exception as error:  # a broken header: jupytext lets the YAML library's errors through
@@ -140,8 +148,7 @@ def without_solution(code):
     for line in code.splitlines():
         if line.strip() == BEGIN:
             inside = True
-            indent = line[: len(line) - len(line.lstrip())]
-            lines += [indent + stub for stub in STUB]
+            lines += _stub(line)
         elif line.strip() == END:
             inside = False
         elif not inside:
@@ -149,9 +156,69 @@ def without_solution(code):
     return "\n".join(lines)
 
 
+def solution_regions(code):
+    """What stands between the marks, the marks included: a list of lines for each solution."""
+    regions, inside = [], False
+    for line in code.splitlines():
+        if line.strip() == BEGIN:
+            inside = True
+            regions.append([])
+        if inside:
+            regions[-1].append(line)
+        inside = inside and line.strip() != END
+    return regions
+
+
+def with_solutions(code, regions):
+    """The reverse of `without_solution`: code with each stub replaced by its solution, in their order.
+
+    Raises:
+        ValueError: if the stubs aren't as many, or not at the indentation, as the solutions.
+    """
+    lines, waiting, made = code.splitlines(), list(regions), []
+    while lines:
+        line = lines.pop(0)
+        if line.strip() != STUB[0]:
+            made.append(line)
+            continue
+        if not waiting or [line, *lines[: len(STUB) - 1]] != _stub(waiting[0][0]):
+            raise ValueError(f"this one isn't as it was: {line.strip()!r}")
+        made += waiting.pop(0)
+        del lines[: len(STUB) - 1]
+    if waiting:
+        raise ValueError(f"of {len(regions)}, {len(waiting)} are gone or filled in")
+    return "\n".join(made)
+
+
+def _stub(mark):
+    """The lines that a learner finds in place of the solution that begins with this line."""
+    indent = mark[: len(mark) - len(mark.lstrip())]
+    return [indent + line for line in STUB]
+
+
+def as_text(source, cells):
+    """The text of a source with these cells, as jupytext writes it."""
+    cells = [_NEW_CELL[cell.kind](cell.text, metadata=cell.metadata) for cell in cells]
+    return jupytext.writes(new_notebook(metadata=source.metadata, cells=cells), "py:percent")
+
+
+def new_notes(notebook, source):
+    """The instructor's cells of a notebook that its source doesn't have.
+
+    Those that it has come from JupyterLab, which shows and saves a solution with all cells of its source.
+    """
+    known = [(cell.text, cell.tags) for cell in source.cells if INSTRUCTOR in cell.tags]
+    cells = [cell for cell in notebook.cells if INSTRUCTOR in cell.metadata.get("tags", [])]
+    return [cell for cell in cells if (cell.source, cell.metadata.tags) not in known]
+
+
 def digest(notebook):
-    """A fingerprint of what somebody wrote in a notebook; outputs, ids and the like don't count."""
-    written = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+    """A fingerprint of what somebody wrote in a notebook. Outputs and ids don't count, nor the instructor's cells."""
+    written = [
+        (cell.cell_type, cell.source, cell.metadata.get("tags", []))
+        for cell in notebook.cells
+        if INSTRUCTOR not in cell.metadata.get("tags", [])
+    ]
     return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 
 
@@ -197,9 +264,7 @@ def _problems_of_file(source):
         rf"# {source.number} \S", source.cells[0].text
     ):
         yield 1, f"the first cell should be markdown and start with the title, `# {source.number} ...`."
-    cells = [_NEW_CELL[cell.kind](cell.text, metadata=cell.metadata) for cell in source.cells]
-    notebook = new_notebook(metadata=source.metadata, cells=cells)
-    lines, canonical = source.text.splitlines(), jupytext.writes(notebook, "py:percent").splitlines()
+    lines, canonical = source.text.splitlines(), as_text(source, source.cells).splitlines()
     for number, (line, other) in enumerate(zip([*lines, ""], [*canonical, ""], strict=False), 1):
         if line != other:
             yield number, f"jupytext, saving this file, would write {other!r} here instead of {line!r}. Write it so."

@@ -2,9 +2,23 @@
 
 from medattack_edu.explore.asking import queries
 from medattack_edu.explore.decisions import agreement, threshold
+from medattack_edu.explore.patches import Scene, own_photo, patch
 from medattack_edu.explore.sizes import epsilon
 from medattack_edu.explore.transfers import transfer
+from medattack_edu.explore.turntables import turntable
 from medattack_edu.explore.walks import steps
 from medattack_edu.explore.widget import interactive
 
-__all__ = ["agreement", "epsilon", "interactive", "queries", "steps", "threshold", "transfer"]
+__all__ = [
+    "Scene",
+    "agreement",
+    "epsilon",
+    "interactive",
+    "own_photo",
+    "patch",
+    "queries",
+    "steps",
+    "threshold",
+    "transfer",
+    "turntable",
+]

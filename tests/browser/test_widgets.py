@@ -5,6 +5,7 @@ import time
 import nbformat
 import numpy as np
 import pytest
+from PIL import Image
 
 VIEWPORT = {"width": 1280, "height": 720}  # a common projector
 MOVES = 16  # timed ones; every slider has more stops than half of them
@@ -28,7 +29,14 @@ with torch.no_grad():
 classes = ("not_referable", "referable")
 labels = torch.arange(120) % 2
 scores = metrics.scores(torch.sigmoid(2 * labels - 1 + torch.randn(120)), labels)
-twin = SmallCNN(width=8).eval()"""
+twin = SmallCNN(width=8).eval()
+sticker = torch.rand(3, 32, 32)
+scene = explore.Scene(model, x[:4], sticker, 1, classes)
+
+def drawn(k, turns, tilts):
+    return (x[k] * (0.5 + turns[:, None, None, None] / 800 + tilts[:, None, None, None] / 400)).clamp(0, 1)
+
+looks = {name: (lambda turns, tilts, k=k: drawn(k, turns, tilts)) for k, name in enumerate(("as it is", "attacked"))}"""
 CELLS = {
     "epsilon": "explore.epsilon(model, x, y, classes)",
     "steps": "explore.steps(model, x[:2], y[:2], classes)",
@@ -36,6 +44,9 @@ CELLS = {
     "threshold": "explore.threshold(scores, classes)",
     "transfer": "explore.transfer({'victim': model, 'twin': twin}, x[:4], y[:4], classes, stops=range(9), steps=2)",
     "agreement": "explore.agreement()",
+    "patch": "explore.patch({'photograph': scene, 'clinic': scene}, scales=(0.2, 0.3, 0.4, 0.5))",
+    "own_photo": "explore.own_photo(scene, sticker)",
+    "turntable": "explore.turntable(model, looks, range(0, 360, 30), (0, 15, 30), truth=0, target=1, names=dict(enumerate(classes)))",
     "broken": """\
 import ipywidgets
 from PIL import Image
@@ -47,6 +58,8 @@ def render(level):
 
 explore.interactive(render, {"level": ipywidgets.IntSlider(max=4, description="level")}, alt="a square")""",
 }
+
+SLIDING = ["epsilon", "steps", "queries", "threshold", "agreement", "transfer", "patch", "turntable"]  # those with sliders
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +135,7 @@ def drag(page, slider, to):
     page.mouse.up()
 
 
-@pytest.mark.parametrize("name", ["epsilon", "steps", "queries", "threshold", "agreement", "transfer"])
+@pytest.mark.parametrize("name", SLIDING)
 def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, name):
     page, _ = notebook
     shown = cell(page, name)
@@ -147,7 +160,7 @@ def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, 
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("epsilon", 0), ("epsilon", 1), ("steps", 0), ("steps", 1), ("queries", 0), ("queries", 1), ("transfer", 0), ("transfer", 1), ("transfer", 2)],
+    [("epsilon", 0), ("epsilon", 1), ("steps", 0), ("steps", 1), ("queries", 0), ("queries", 1), ("transfer", 0), ("transfer", 1), ("transfer", 2), ("patch", 0)],
 )
 def test_every_chooser_changes_the_picture(notebook, name, number):
     page, _ = notebook
@@ -162,7 +175,7 @@ def test_every_chooser_changes_the_picture(notebook, name, number):
     changed(shown, before)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "steps", "queries", "threshold", "agreement", "transfer"])
+@pytest.mark.parametrize("name", SLIDING)
 def test_a_move_reaches_the_screen_in_time(notebook, name):
     """From the key to the new picture decoded and painted, watched by the page itself."""
     page, _ = notebook
@@ -196,7 +209,7 @@ def test_the_whole_widget_fits_a_projector(notebook, screenshots):
         page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
                       f"JupyterLab {theme}")  # fmt: skip
         page.wait_for_timeout(1000)
-        for name in ("epsilon", "steps", "queries", "threshold", "agreement", "transfer"):
+        for name in (*SLIDING, "own_photo"):
             shown = cell(page, name)
             box = shown.locator(".jp-OutputArea-output").last.bounding_box()
             assert box["width"] <= VIEWPORT["width"]
@@ -206,6 +219,43 @@ def test_the_whole_widget_fits_a_projector(notebook, screenshots):
             shown.evaluate("element => element.scrollIntoView({block: 'start'})")
             page.wait_for_timeout(300)
             page.screenshot(path=screenshots / f"{name}_{theme.lower()}.png")
+
+
+def test_a_photograph_of_ones_own_is_shown_and_a_letter_is_not(notebook, tmp_path):
+    page, _ = notebook
+    shown = cell(page, "own_photo")
+    before = settled(page, shown)
+    photo, letter = tmp_path / "mine.png", tmp_path / "letter.txt"
+    Image.new("RGB", (90, 60), "goldenrod").save(photo)
+    letter.write_text("dear colleague")
+    choose(page, shown, photo)
+    mine = changed(shown, before)
+    choose(page, shown, letter)
+    alert = shown.locator("[role=alert]")
+    alert.wait_for()
+    assert "no image that can be read" in alert.inner_text()
+    assert picture(shown) == mine
+    choose(page, shown, photo)
+    alert.wait_for(state="hidden")
+
+
+def choose(page, shown, path):
+    """Press an upload button, and choose a file."""
+    with page.expect_file_chooser() as opened:
+        shown.locator("button.jupyter-button").click()
+    opened.value.set_files(path)
+
+
+def test_a_turntable_turns_by_itself_until_it_is_stopped(notebook):
+    page, _ = notebook
+    shown = cell(page, "turntable")
+    before = settled(page, shown)
+    buttons = shown.locator(".jupyter-widgets button")
+    buttons.first.click()
+    after = changed(shown, before)
+    changed(shown, after)
+    buttons.first.click()
+    settled(page, shown)
 
 
 def test_an_error_stands_in_the_widget_and_goes(notebook, screenshots):

@@ -1,14 +1,21 @@
 """What `medattack build` promises: one source, two notebooks, and no mistake in either that goes unsaid."""
 
 import json
+import os
+import re
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import jupytext
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from medattack_edu import cli
 from medattack_edu.course import source as sources
-from medattack_edu.course.build import build
+from medattack_edu.course.build import build, watch
+from medattack_edu.course.take import BACKUPS, NotTaken, take
 
 HEADER = """\
 # ---
@@ -327,3 +334,304 @@ def test_what_is_no_notebook_is_not_overwritten(course):
 def test_a_folder_without_solutions_is_told(tmp_path):
     with pytest.raises(ValueError, match="no folder solutions/"):
         build(root=tmp_path / "elsewhere")
+
+
+# -- an edit made in a notebook, and taken into the source
+
+
+@pytest.fixture
+def edit(course):
+    """A function that builds, changes a notebook's cells with the function given, and saves as JupyterLab does."""
+    course.build()
+
+    def edit(change, path=course.lesson):
+        notebook = nbformat.read(path, as_version=4)
+        change(notebook.cells)
+        nbformat.write(notebook, path)
+        return path
+
+    return edit
+
+
+def taken(course, path):
+    """Take the notebook's edit; the source and both notebooks must be in order afterwards. Returns the source."""
+    assert take(path, root=course.root, exercises=EXERCISES) is not None
+    assert course.build() == [] == course.build(check=True)
+    return (course.root / "solutions" / "03_fgs.py").read_text(encoding="utf-8")
+
+
+def place_of(cells, fragment):
+    return next(index for index, cell in enumerate(cells) if fragment in cell.source)
+
+
+def replaced(fragment, old, new):
+    """An edit: in the cell that holds the fragment, `old` becomes `new`."""
+
+    def change(cells):
+        cell = cells[place_of(cells, fragment)]
+        assert old in cell.source
+        cell.source = cell.source.replace(old, new)
+
+    return change
+
+
+@pytest.mark.parametrize("where", ["lesson", "solution"])
+def test_changed_prose_and_code_are_taken_and_what_the_notebook_hides_stays(where, course, edit, capsys):
+    path = getattr(course, where)
+    edit(replaced("You will write", "*one* step", "a single step"), path)
+    edit(replaced("def fgs", "One step.", "A single step."), path)
+    text = taken(course, path)
+    expected = WHOLE.replace("*one* step", "a single step").replace("One step.", "A single step.")
+    assert text == expected
+    told = capsys.readouterr().out
+    assert "-# You will write *one* step." in told and "+# You will write a single step." in told
+    assert "secret" not in told.split("A single step.")[0]
+
+
+def test_code_around_the_gap_is_taken_and_the_solution_stays_in_it(course, edit):
+    edit(replaced("def fgs", "    # YOUR CODE HERE", "    x = x.clone()\n    # YOUR CODE HERE"))
+    assert taken(course, course.lesson) == WHOLE.replace("    ### BEGIN", "    x = x.clone()\n    ### BEGIN")
+
+
+def test_added_removed_and_moved_cells_are_taken(course, edit):
+    def change(cells):
+        cells.pop(place_of(cells, "### Run"))
+        exercise = cells.pop(place_of(cells, "def fgs"))
+        cells.insert(1, exercise)
+        cells.insert(2, new_markdown_cell("A new paragraph."))
+        cells.append(new_code_cell("print('new')", metadata={"tags": ["mine"], "editable": True}))
+        cells.append(new_code_cell(""))  # JupyterLab leaves one at the end
+
+    edit(change)
+    text = taken(course, course.lesson)
+    shown = texts(course.lesson)
+    assert "def fgs" in shown[1] and shown[2] == "A new paragraph." and shown[-1] == "print('new')"
+    assert sum("### Run" in cell for cell in shown) == 1
+    for kept in ("secret = eps * x", '"for those who mark"', '"for the instructor"', '# %% tags=["mine"]'):
+        assert text.count(kept) == 1
+    assert "editable" not in text
+
+
+def test_hidden_cells_move_with_the_cell_that_they_follow(course, edit):
+    def to_the_front(cells):
+        cells.insert(1, cells.pop(place_of(cells, "### Run")))
+
+    edit(to_the_front)
+    text = taken(course, course.lesson)
+    order = ["You will write", "### Run", "for those who mark", "for the instructor", "eps = 2 / 255", "def fgs"]
+    assert sorted(order, key=text.index) == order
+
+
+def test_a_notebook_whose_editor_gave_the_cells_new_ids_is_taken_as_well(course, edit):
+    def change(cells):
+        for number, cell in enumerate(cells):
+            cell.id = f"new-{number}"
+        replaced("def fgs", "One step.", "A single step.")(cells)
+
+    edit(change)
+    assert taken(course, course.lesson) == WHOLE.replace("One step.", "A single step.")
+
+
+def test_a_solution_written_anew_is_taken_from_its_notebook(course, edit):
+    edit(replaced("secret", "secret = eps * x", "secret = x * eps"), course.solution)
+    assert taken(course, course.solution) == WHOLE.replace("secret = eps * x", "secret = x * eps")
+
+
+def test_what_was_there_before_is_kept(course, edit):
+    edit(replaced("You will write", "*one* step", "a single step"))
+    edited = course.lesson.read_bytes()
+    backup = take(course.lesson, root=course.root, exercises=EXERCISES)
+    assert backup.parent == course.root / BACKUPS
+    assert (backup / "03_fgs.py").read_text(encoding="utf-8") == WHOLE
+    assert (backup / "03_fgs.ipynb").read_bytes() == edited
+
+
+def test_outputs_are_nothing_to_take(course, edit, capsys):
+    edit(lambda cells: cells[2].update(execution_count=1))
+    assert take(course.lesson, root=course.root, exercises=EXERCISES) is None
+    assert "holds nothing that its source doesn't" in capsys.readouterr().out
+
+
+def refused(course, path, told):
+    """Taking is refused with this message, and no file has changed."""
+    files = [course.root / "solutions" / "03_fgs.py", course.lesson, course.solution]
+    before = [file.read_bytes() for file in files if file.exists()]
+    with pytest.raises(NotTaken, match=told):
+        take(path, root=course.root, exercises=EXERCISES)
+    assert before == [file.read_bytes() for file in files if file.exists()]
+    assert not (course.root / BACKUPS).exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    # YOUR CODE HERE\n    ...", "    return x + eps"),
+        ("    ...", "    return x"),
+        ("    # YOUR CODE HERE\n", ""),
+        ("    # YOUR CODE HERE\n    ...", "        # YOUR CODE HERE\n        ..."),
+        ("    # YOUR CODE HERE\n    ...", 2 * "    # YOUR CODE HERE\n    ...\n"),
+    ],
+)
+def test_an_edit_of_the_gap_itself_is_refused(old, new, course, edit):
+    edit(replaced("def fgs", old, new))
+    refused(course, course.lesson, "Cell 4, which begins 'def fgs.*where the learner's gap is.*in the source")
+
+
+def test_an_edit_is_refused_where_the_source_has_changed_since(course, edit):
+    edit(replaced("You will write", "*one* step", "a single step"))
+    course.write(WHOLE.replace("# ### Run", "# ### Look", 1))
+    refused(course, course.lesson, "its source 03_fgs.py has changed as well")
+
+
+def test_an_edit_that_would_break_the_source_is_refused_with_what_is_wrong(course, edit):
+    edit(replaced("def fgs", "check.fgs(fgs)", "check.fsg(fgs)"))
+    refused(course, course.lesson, "no exercise 'fsg' is registered")
+
+
+def test_a_removed_exercise_is_refused(course, edit):
+    edit(lambda cells: cells.pop(place_of(cells, "def fgs")))
+    refused(course, course.lesson, "no `check.NAME")
+
+
+def test_what_is_no_notebook_of_the_course_is_refused(course, tmp_path):
+    course.build()
+    (tmp_path / "lessons" / "05_mine.ipynb").write_text(course.lesson.read_text())
+    course.solution.write_text("not JSON")
+    for path, told in (
+        (tmp_path / "lessons" / "04_gone.ipynb", "There is no notebook"),
+        (tmp_path / "lessons" / "05_mine.ipynb", "has no source 05_mine.py"),
+        (tmp_path / "solutions" / "03_fgs.py", "is no notebook in lessons/ or solutions/"),
+        (tmp_path / "elsewhere" / "lessons" / "03_fgs.ipynb", "Copy it there first"),
+        (course.solution, "can't be read as a notebook"),
+    ):
+        refused(course, path, told)
+
+
+def test_the_message_about_an_edit_names_the_command_that_takes_it(course, edit):
+    edit(replaced("You will write", "*one* step", "a single step"))
+    (problem,) = course.build()
+    assert "medattack build --take lessons/03_fgs.ipynb" in problem
+
+
+# -- pairing, in JupyterLab
+
+
+@pytest.fixture
+def jupyterlab(course):
+    """What JupyterLab opens and saves files with, where Jupytext is installed, on the folder of the course."""
+    from jupytext import TextFileContentsManager
+
+    course.build()
+    return TextFileContentsManager(root_dir=str(course.root))
+
+
+def age(path, seconds=60):
+    """As if the file had been written so long ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_solution_saved_in_jupyterlab_changes_its_source(course, jupyterlab):
+    model = jupyterlab.get("solutions/03_fgs.ipynb")
+    cell = model["content"]["cells"][0]
+    cell["source"] = cell["source"].replace("*one* step", "a single step")
+    jupyterlab.save(model, "solutions/03_fgs.ipynb")
+    source = course.root / "solutions" / "03_fgs.py"
+    assert source.read_text(encoding="utf-8") == WHOLE.replace("*one* step", "a single step")
+    assert course.build() == [] == course.build(check=True)
+    assert "a single step" in course.lesson.read_text(encoding="utf-8")
+    assert "for the instructor" not in course.solution.read_text(encoding="utf-8")
+
+
+def test_a_source_edited_elsewhere_is_what_jupyterlab_opens(course, jupyterlab):
+    course.write(WHOLE.replace("*one* step", "a single step"))
+    for _ in range(2):  # before a build, and after
+        model = jupyterlab.get("solutions/03_fgs.ipynb")
+        assert "a single step" in model["content"]["cells"][0]["source"]
+        assert any("for the instructor" in cell["source"] for cell in model["content"]["cells"])
+        assert course.build() == []
+
+
+def test_jupyterlab_opens_a_solution_that_was_built_long_after_its_source_was_written(course, jupyterlab):
+    source = course.write(WHOLE.replace("*one* step", "a single step"))
+    age(source)
+    assert course.build() == []
+    assert "a single step" in jupyterlab.get("solutions/03_fgs.ipynb")["content"]["cells"][0]["source"]
+
+
+def test_a_note_written_into_a_solution_without_pairing_is_an_edit_and_can_be_taken(course, edit):
+    note = new_markdown_cell("Ask first.", metadata={"tags": ["instructor"]})
+    edit(lambda cells: cells.insert(1, note), course.solution)
+    assert any("edited by hand" in problem for problem in course.build())
+    text = taken(course, course.solution)
+    assert '# %% [markdown] tags=["instructor"]\n# Ask first.\n' in text
+    assert text.count("instructor") == WHOLE.count("instructor") + 1
+
+
+# -- nbgrader
+
+
+def test_nbgrader_makes_the_lesson_out_of_the_solution(course):
+    from nbgrader.preprocessors import ClearSolutions
+
+    clear = ClearSolutions(code_stub={"python": "\n".join(sources.STUB)}, enforce_metadata=False)
+    root = Path(__file__).resolve().parents[2]
+    solutions = [course.solution, *sorted((root / "solutions").glob("*.ipynb"))]
+    course.build()
+    for path in solutions:
+        cleared, _ = clear.preprocess(nbformat.read(path, as_version=4), {})
+        for_learners = [cell for cell in cleared.cells if sources.SOLUTION_ONLY not in cell.metadata.get("tags", [])]
+        assert [cell.source for cell in for_learners] == texts(path.parent.parent / "lessons" / path.name), path.name
+
+
+# -- the command
+
+
+def test_the_command_takes_an_edit_and_builds_what_follows_from_it(course, edit, monkeypatch, capsys):
+    for module in ("build", "take"):
+        monkeypatch.setattr(f"medattack_edu.course.{module}.course_root", lambda root: course.root)
+    monkeypatch.setattr("medattack_edu.course.checks.all_exercises", lambda: EXERCISES)
+    edit(replaced("You will write", "*one* step", "a single step"))
+    assert cli.main(["build", "--take", str(course.lesson)]) == 0
+    assert "a single step" in course.solution.read_text(encoding="utf-8")
+    edit(replaced("def fgs", "    ...", "    return x"))
+    assert cli.main(["build", "--take", str(course.lesson)]) == cli.TO_MEND
+    assert "medattack: Cell 4, which begins 'def fgs" in capsys.readouterr().err
+
+
+def test_the_command_does_one_thing_at_a_time(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["build", "--check", "--watch"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+# -- watching
+
+
+def test_watching_builds_at_the_start_and_after_each_change_until_it_is_stopped(course, monkeypatch, capsys):
+    def said():
+        return re.sub(r"\d\d:\d\d:\d\d", "TIME", capsys.readouterr().out).splitlines()
+
+    def look_at_the_start():
+        start = f"Watching {course.root / 'solutions'}; Ctrl-C ends it."
+        assert said() == [start, "TIME  all notebooks are up to date."]
+        assert course.lesson.exists()
+        course.write(WHOLE.replace("*one* step", "a single step"))
+
+    def look_at_the_change():
+        assert said() == ["TIME  03_fgs.py changed; all notebooks are up to date."]
+        assert "a single step" in course.lesson.read_text(encoding="utf-8")
+        course.write(WHOLE.replace("# # 03 The", "# 03 The"))
+
+    def look_at_the_mistake():
+        first, second = said()
+        assert first == "TIME  03_fgs.py changed; 1 problems:" and "start with the title" in second
+        raise KeyboardInterrupt
+
+    def nothing():
+        pass
+
+    pauses = iter([nothing, look_at_the_start, nothing, look_at_the_change, nothing, look_at_the_mistake])
+    monkeypatch.setattr("medattack_edu.course.build.time.sleep", lambda seconds: next(pauses)())
+    watch(root=course.root, exercises=EXERCISES)
+    assert said() == ["", "No longer watching."]

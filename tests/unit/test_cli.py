@@ -1,5 +1,6 @@
 """The command line: what it understands, what it passes on, and how it says that something is wrong."""
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ import pytest
 
 from medattack_edu import __version__, cli, lab, runtime
 from medattack_edu.clinics import download, images, medmnist
+
+COMMANDS = ("lab", "run", "rehearse", "build", "new-lesson", "guide", "fetch", "prepare", "doctor", "progress")
 
 
 @pytest.fixture
@@ -28,11 +31,11 @@ def medattack(capsys):
 def test_help_names_every_command(medattack):
     told = medattack("--help")
     assert told.code == 0
-    for command in ("lab", "run", "build", "fetch", "prepare", "doctor", "progress"):
-        assert f"    {command} " in told.out
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}\s", told.out, re.MULTILINE), command
 
 
-@pytest.mark.parametrize("command", ["lab", "run", "build", "fetch", "prepare", "doctor", "progress"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(medattack, command):
     told = medattack(command, "--help")
     assert told.code == 0 and f"usage: medattack {command}" in told.out
@@ -57,7 +60,7 @@ def test_a_mistyped_command_is_told_the_near_one(medattack, typed, meant):
 
 def test_an_unlikely_command_is_told_them_all(medattack):
     told = medattack("xyzzy")
-    assert told.code == 2 and "lab, run, build, fetch, prepare, doctor, progress" in told.err
+    assert told.code == 2 and all(f" {command}" in told.err for command in COMMANDS)
 
 
 def test_an_unknown_option_is_refused_except_by_lab(medattack):

@@ -96,6 +96,19 @@ def test_training_learns_and_is_repeatable():
     assert not one.training
 
 
+def test_the_first_steps_can_see_smaller_images():
+    sides = []
+
+    class Noting(SmallCNN):
+        def forward(self, x):
+            if self.training:
+                sides.append(x.shape[-1])
+            return super().forward(x)
+
+    finetune(Noting(width=4), image_set(64), epochs=2, start_small=0.5)
+    assert sides == [24] * 4 + [32] * 4
+
+
 def test_training_leaves_the_global_generator_alone():
     model, images = SmallCNN(width=4), image_set(16)
     before = torch.get_rng_state()

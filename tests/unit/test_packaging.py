@@ -107,7 +107,7 @@ def test_ci_runs_the_command_of_the_readme_from_an_empty_cache():
 def test_make_help_lists_every_command():
     told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(targets) == {"help", "lab", "test", "run", "bench", "build"}
+    assert set(targets) == {"help", "lab", "test", "run", "bench", "build", "guide"}
     assert all(f"make {target} " in told for target in targets)
 
 

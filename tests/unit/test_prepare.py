@@ -5,12 +5,13 @@ import signal
 
 import pytest
 
-from medattack_edu import cli, runtime, studies
+from medattack_edu import cli, physical_objects, runtime, studies, trained_patches
 from medattack_edu.clinics import phantoms
 from medattack_edu.clinics.clinic import Clinic
 from medattack_edu.models import victims
 
 studied = []  # clinics that a study was asked for
+patched = []  # clinics that patches were asked for, and whatever belongs to no clinic
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,11 @@ def small(monkeypatch, tmp_path):
         phantoms, "draw_many", lambda name, n, *, seed, size, title: phantoms.draw(name, n, seed=seed, size=size)
     )
     monkeypatch.setattr(studies, "queries", lambda clinic: studied.append(clinic.name))
+    monkeypatch.setattr(trained_patches, "prepare", lambda clinic: patched.append(clinic.name))
+    monkeypatch.setattr(trained_patches, "toaster", lambda: patched.append("toaster"))
+    monkeypatch.setattr(physical_objects, "prepare", lambda: patched.append("objects"))
     studied.clear()
+    patched.clear()
     trained = victims.trained
     monkeypatch.setattr(victims, "trained", lambda *images, **options: trained(*images, **options, epochs=1))
 
@@ -68,6 +73,11 @@ def test_the_study_of_lesson_06_is_made_for_its_clinic_only():
     assert studied == ["derm"]
 
 
+def test_the_patches_of_lesson_07_are_made_for_its_clinic_only_and_the_objects_once():
+    assert cli.main(["prepare", "fundus", "derm"]) == 0
+    assert patched == ["derm", "toaster", "objects"]
+
+
 def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, capsys):
     victim = Clinic.victim
 
@@ -85,6 +95,7 @@ def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, 
     names = {path.name.split("-")[0] for path in files()}
     assert names == {"fundus", "derm"}  # derm's images, and nothing of chest
     assert len(victims.cached_names()) == 1
+    assert patched == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

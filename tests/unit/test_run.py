@@ -16,9 +16,11 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from medattack_edu.course import lesson_run as lesson_runs
 from medattack_edu.course import pages
-from medattack_edu.course.claims import CLAIM_RECORD
-from medattack_edu.course.run import LessonRun, run_lessons
+from medattack_edu.course.claims import CLAIM_RECORD, RESULT_RECORD
+from medattack_edu.course.lesson_run import LessonRun
+from medattack_edu.course.run import run_lessons
 
 BIG_MIB = 300
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
@@ -187,14 +189,79 @@ def test_ctrl_c_leaves_whole_files_and_ends_the_kernel(tmp_path):
         ("eps = 1\nclinic = 'chest'", {"epsilon": 2}, "no parameter epsilon; it has clinic, eps"),
         ("", {}, "0 cells tagged parameters"),
         ("# nothing", {"eps": 1}, "it has none"),
+        ("eps = 1", {"eps": 0.5}, "01_bad.ipynb: eps takes a whole number, as in eps=1; 0.5 came"),
+        ("eps = 'large'", {"eps": 1 / 255}, "01_bad.ipynb: eps takes text"),
     ],
 )
-def test_parameters_that_would_set_nothing_are_refused_before_anything_runs(parameters, asked, told, tmp_path):
-    good = write(tmp_path / "00_good.ipynb", "1", parameters="eps = 1\nepsilon = 1")
+def test_parameters_that_cannot_be_set_are_refused_before_anything_runs(parameters, asked, told, tmp_path):
+    good = write(tmp_path / "00_good.ipynb", "1", parameters="eps = 1 / 2\nepsilon = 1.0")
     bad = write(tmp_path / "01_bad.ipynb", "1", parameters=parameters)
     with pytest.raises(ValueError, match=told):
         run_lessons([good, bad], tmp_path / "out", parameters=asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_two_notebooks_of_one_name_are_refused_before_one_overwrites_the_other(tmp_path):
+    (tmp_path / "mine").mkdir()
+    both = [write(folder / "03_fgs.ipynb", "1") for folder in (tmp_path, tmp_path / "mine")]
+    with pytest.raises(ValueError, match="Two notebooks are called 03_fgs"):
+        run_lessons(both, tmp_path / "out")
+
+
+# -- several at a time
+
+WAITS_FOR_THE_OTHER = """
+import os, pathlib, time
+here = pathlib.Path(r"{}")
+(here / "{}").touch()
+for _ in range(600):
+    if len(list(here.iterdir())) == 2:
+        break
+    time.sleep(0.1)
+else:
+    raise TimeoutError("the other one isn't there")
+print("threads", os.environ["OMP_NUM_THREADS"])
+big = bytes([1]) * ({} << 20)
+"""
+
+
+def test_jobs_run_at_the_same_time_each_with_its_share_of_the_cores_and_its_own_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("medattack_edu.runtime.cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    sizes = {"00_small": 1, "01_big": 200}
+    both = [write(tmp_path / f"{name}.ipynb", WAITS_FOR_THE_OTHER.format(meeting, name, mib)) for name, mib in sizes.items()]
+    assert run_lessons(both, tmp_path / "out", jobs=2) == 0
+    index = (tmp_path / "out" / "index.html").read_text()
+    small, big = (int(mib) for mib in re.findall(r"(\d+) MiB", index))
+    assert small < 200 < big, "the rows are in the order of the lessons, each with its kernel's memory"
+    assert all("threads 3" in (tmp_path / "out" / f"{name}.html").read_text() for name in sizes)
+
+
+@pytest.mark.parametrize(("kernels", "asked", "threads"), [(1, "", 6), (2, "", 3), (4, "", 1), (9, "", 1), (2, "1", 1), (2, "8", 3)])
+def test_kernels_at_once_never_ask_for_more_cores_than_there_are(kernels, asked, threads, monkeypatch):
+    monkeypatch.setattr("medattack_edu.runtime.cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert lesson_runs.threads_each(kernels) == threads
+
+
+def test_less_than_one_at_a_time_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one lesson"):
+        run_lessons([], tmp_path, jobs=0)
+
+
+@pytest.mark.parametrize(("deaths", "starts", "passes"), [(1, 2, True), (2, 3, True), (5, 3, False)])
+def test_a_kernel_that_died_before_its_first_cell_gets_another_start(deaths, starts, passes, monkeypatch):
+    errors, started = ["RuntimeError: Kernel died before replying to kernel_info"] * deaths + [None] * starts, []
+
+    def run_once(path, *_):
+        started.append(path)
+        return LessonRun(path, new_notebook(), error=errors[len(started) - 1])
+
+    monkeypatch.setattr(lesson_runs, "_run_once", run_once)
+    lesson = lesson_runs.run_lesson(Path("03_fgs.ipynb"), settings={})
+    assert (len(started), lesson.error is None) == (starts, passes)
 
 
 # -- pages, without a kernel
@@ -205,13 +272,15 @@ def lesson_run(outputs=(), **settings):
     return LessonRun(Path("03_fgs.ipynb"), new_notebook(cells=[new_markdown_cell("# 03 FGS"), code]), **settings)
 
 
-def test_claims_and_pictures_are_read_from_the_outputs():
+def test_claims_results_and_pictures_are_read_from_the_outputs():
     claims = [{"text": "a", "holds": True, "detail": ""}, {"text": "b", "holds": False, "detail": ""}]
     outputs = [{"output_type": "display_data", "data": {CLAIM_RECORD: claim}, "metadata": {}} for claim in claims]
     outputs.append({"output_type": "stream", "name": "stdout", "text": "no data"})
     outputs.append({"output_type": "display_data", "data": {"image/png": "cGlj"}, "metadata": {}})
+    kept = {"name": "AUC", "value": 0.9, "low": 0.8, "high": 0.95}
+    outputs.append({"output_type": "display_data", "data": {RESULT_RECORD: kept}, "metadata": {}})
     lesson = lesson_run(outputs)
-    assert lesson.claims == claims and lesson.pictures == ["cGlj"] and lesson.title == "03 FGS"
+    assert lesson.claims == claims and lesson.results == [kept] and lesson.pictures == ["cGlj"] and lesson.title == "03 FGS"
 
 
 def test_a_thumbnail_is_small_and_keeps_its_shape():

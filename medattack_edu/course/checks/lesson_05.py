@@ -313,8 +313,8 @@ RATES = {"scratch": 1 / 6, "twin": 3 / 6, "relative": 4 / 6, "small": 3 / 6}
 
 
 def reference_find_surrogate(oracle, x, y, attacked):
-    right = oracle(x) == y
-    rates = {name: (oracle(x_adv[right]) != y[right]).float().mean().item() for name, x_adv in attacked.items()}
+    right = (oracle(x) == y).nonzero().flatten()
+    rates = {name: (oracle(x_adv[right], right) != y[right]).float().mean().item() for name, x_adv in attacked.items()}
     return max(rates, key=rates.get), rates
 
 
@@ -328,8 +328,8 @@ def reference_find_surrogate(oracle, x, y, attacked):
         "question is the same for all surrogates?",
         "Ask about the clean images once, before the loop. Then each surrogate's attack needs one question about each patient whom the "
         "victim had right. `rates` is a dictionary; `max(rates, key=rates.get)` is the name with the largest value.",
-        "`right = oracle(x) == y`. For each name and its images: the mean of `oracle(x_adv[right]) != y[right]` as a float, stored "
-        "under the name. Return the best name and the dictionary.",
+        "`right = (oracle(x) == y).nonzero().flatten()`, the rows that count. For each name and its images: the mean of "
+        "`oracle(x_adv[right], right) != y[right]` as a float, stored under the name. Return the best name and the dictionary.",
     ),
 )
 def check_find_surrogate(find_surrogate):

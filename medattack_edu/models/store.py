@@ -1,0 +1,80 @@
+"""Tensors that are made once and read from then on: a file, its key, what if it is damaged. Nothing is trained here."""
+
+import contextlib
+import hashlib
+import warnings
+
+from medattack_edu import runtime
+
+
+def digest_of(files, *settings):
+    """Twelve characters that change with the contents of any of the `files` and with any of the `settings`."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def kept(path, make):
+    """The tensors in a safetensors file; if it isn't there or is damaged, ``make()`` makes them and they are kept.
+
+    Two programs that ask at once make them once: the second waits for the first. Where nothing can be written they are
+    made and returned all the same, with a warning.
+
+    Args:
+        path: of the file. make: a function without arguments that returns {name: tensor}.
+
+    Returns:
+        {name: tensor}.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    if (tensors := _read(path)) is not None:
+        return tensors
+    with _alone(path):
+        if (tensors := _read(path)) is not None:  # made while we waited
+            return tensors
+        tensors = {name: tensor.contiguous() for name, tensor in make().items()}
+        try:
+            with runtime.atomic_path(path) as temporary:
+                save_file(tensors, temporary)
+        except (OSError, SafetensorError) as error:
+            warnings.warn(f"{path.name} can't be kept and will be made again next time: {_reason(error)}", stacklevel=2)
+    return tensors
+
+
+def _read(path):
+    """The tensors in the file; None if it isn't there or is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.exists():
+        return None
+    try:
+        return load_file(path)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        warnings.warn(f"The cached {path.name} is damaged ({_reason(error)}); it is made again.", stacklevel=3)
+        return None
+
+
+@contextlib.contextmanager
+def _alone(path):
+    """Nobody else makes the same file meanwhile; where no lock can be had, somebody may, and both succeed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{path}.lock")
+    with contextlib.suppress(OSError, NotImplementedError):  # a folder that can't be written, a file system without locks
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"Another program is making {path.name}; waiting for it.", flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _reason(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,373 @@
+"""The checks of lesson 07's exercises accept what is right and name what is wrong."""
+
+import torch
+import torch.nn.functional as F
+from checks import assert_check_is_sound
+
+from medattack_edu import attacks, metrics
+from medattack_edu.course.checks import all_exercises
+from medattack_edu.course.checks.judging import judge
+
+# ---- the operator ------------------------------------------------------------------------------------------------------
+
+
+def place(patch, x, location, angle, scale):
+    turn = torch.deg2rad(angle)
+    cos, sin = turn.cos() / scale, turn.sin() / scale
+    back = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    centre = (2 * location - 1)[:, :, None]
+    grid = F.affine_grid(torch.cat([back, -back @ centre], 2), x.shape, align_corners=False)
+    stuck = F.grid_sample(patch.expand(len(x), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    return torch.where((grid.norm(dim=-1) <= 1)[:, None], stuck, x)
+
+
+def bent(**changes):
+    """The solution with something done otherwise: `angle`, `location`, `scale` are functions of what comes in."""
+
+    def wrong(patch, x, location, angle, scale):
+        given = {"location": location, "angle": angle, "scale": scale}
+        given |= {name: change(given[name]) for name, change in changes.items()}
+        return place(patch, x, **given)
+
+    return wrong
+
+
+def sampled(patch, x, location, angle, scale, mask=None):
+    """Patch and mask (1, h, w) looked up together, mixed by the mask."""
+    size = patch.shape[-1]
+    mask = torch.ones(1, size, size) if mask is None else mask
+    turn = torch.deg2rad(angle)
+    cos, sin = turn.cos() / scale, turn.sin() / scale
+    back = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    grid = F.affine_grid(torch.cat([back, -back @ (2 * location - 1)[:, :, None]], 2), x.shape, align_corners=False)
+    both = F.grid_sample(torch.cat([patch, mask]).expand(len(x), -1, -1, -1), grid, align_corners=False)
+    return both[:, 3:] * both[:, :3] + (1 - both[:, 3:]) * x
+
+
+def disc(size):
+    axis = (torch.arange(size) + 0.5) * 2 / size - 1
+    return ((axis[None] ** 2 + axis[:, None] ** 2) <= 1).float()[None]
+
+
+def test_check_place_knows_right_from_wrong():
+    def one_at_a_time(patch, x, location, angle, scale):
+        rows = [place(patch, x[i : i + 1], location[i : i + 1], angle[i : i + 1], scale[i : i + 1]) for i in range(len(x))]
+        return torch.cat(rows)
+
+    def by_hand(patch, x, location, angle, scale):
+        n, _, height, width = x.shape
+        below, right = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        right = (right[None] / width - location[:, 0, None, None]) * 2 / scale[:, None, None]
+        below = (below[None] / height - location[:, 1, None, None]) * 2 / scale[:, None, None]
+        turn = torch.deg2rad(angle)[:, None, None]
+        across, down = turn.cos() * right - turn.sin() * below, turn.sin() * right + turn.cos() * below
+        seen = F.grid_sample(patch.expand(n, -1, -1, -1), torch.stack([across, down], -1), padding_mode="border", align_corners=False)
+        under = (across**2 + down**2 < 1).float()[:, None]
+        return under * seen + (1 - under) * x
+
+    def library(patch, x, location, angle, scale):
+        return attacks.place(patch, x, location=location, angle=angle, scale=scale)
+
+    def in_place(patch, x, location, angle, scale):
+        x[:] = place(patch, x, location, angle, scale)
+        return x
+
+    def square(patch, x, location, angle, scale):
+        return sampled(patch, x, location, angle, scale)
+
+    def where_not_black(patch, x, location, angle, scale):
+        stuck = sampled(patch * disc(patch.shape[-1]), torch.zeros_like(x), location, angle, scale)
+        return torch.where(stuck.sum(1, keepdim=True) > 0, stuck, x)
+
+    def added(patch, x, location, angle, scale):
+        return (x + sampled(patch, torch.zeros_like(x), location, angle, scale, disc(patch.shape[-1]))).clamp(0, 1)
+
+    def rest_resampled(patch, x, location, angle, scale):
+        grid = F.affine_grid(torch.eye(2, 3).expand(len(x), -1, -1) * 0.999, x.shape, align_corners=False)
+        return place(patch, F.grid_sample(x, grid, align_corners=False, padding_mode="border"), location, angle, scale)
+
+    def mirrored(patch, x, location, angle, scale):
+        return place(patch.flip(2), x, location, angle, scale)
+
+    def transposed(patch, x, location, angle, scale):
+        return place(patch.transpose(1, 2), x, location, angle, scale)
+
+    assert_check_is_sound(
+        "place",
+        solution=place,
+        alternatives=[one_at_a_time, by_hand, library],
+        mistakes={
+            "in place": (in_place, "changed its input"),
+            "same location for all": (bent(location=lambda v: v[:1].expand_as(v)), "each has a location of its own"),
+            "same angle for all": (bent(angle=lambda v: v[:1].expand_as(v)), "each has an angle of its own"),
+            "same scale for all": (bent(scale=lambda v: v[:1].expand_as(v)), "each has a scale of its own"),
+            "row, column": (bent(location=lambda v: v.flip(1)), "as (down, right)"),
+            "sign of the shift": (bent(location=lambda v: 1 - v), "opposite side of the scene"),
+            "location left from 0 to 1": (bent(location=lambda v: (v + 1) / 2), "from -1 to 1"),
+            "clockwise": (bent(angle=lambda v: -v), "turned clockwise"),
+            "radians": (bent(angle=torch.rad2deg), "degrees for radians"),
+            "share of the area": (bent(scale=torch.sqrt), "share of the *area*"),
+            "scale as radius": (bent(scale=lambda v: 2 * v), "as the disc's radius"),
+            "half as wide": (bent(scale=lambda v: v / 2), "half as wide"),
+            "a square": (square, "That is the square around it"),
+            "black parts are seen through": (where_not_black, "whatever its own colour"),
+            "added": (added, "A sticker hides"),
+            "the rest resampled": (rest_resampled, "that the patch doesn't cover have changed"),
+            "mirrored": (mirrored, "as in a mirror"),
+            "transposed": (transposed, "the patch"),
+            "no gradient": (lambda *a: place(*a).detach(), "No gradient reaches the patch"),
+            "nothing": (lambda patch, x, *a: x.clone(), "Nothing was placed"),
+            "one image": (lambda *a: place(*a)[:1], "The shape of your images is (1, 3"),
+        },
+    )
+
+
+# ---- the expectation ---------------------------------------------------------------------------------------------------
+
+
+def expected_log_probability(model, patch, x, target, place, draw, times):
+    total = 0
+    for _ in range(times):
+        scenes = place(patch, x, *draw(len(x)))
+        total = total + F.log_softmax(model(scenes), 1)[:, target].mean()
+    return total / times
+
+
+def test_check_expectation_knows_right_from_wrong():
+    def by_cross_entropy(model, patch, x, target, place, draw, times):
+        labels = torch.full((len(x),), target)
+        losses = [F.cross_entropy(model(place(patch, x, *draw(len(x)))), labels) for _ in range(times)]
+        return -torch.stack(losses).mean()
+
+    def in_one_batch(model, patch, x, target, place, draw, times):
+        many = x.repeat(times, 1, 1, 1)
+        return model(place(patch, many, *draw(len(many)))).log_softmax(1)[:, target].mean()
+
+    def rounds(score, join=lambda values: torch.stack(values).mean(), n=len):
+        """The expectation with another score of (logits, target), another way to join the rounds, another number of draws."""
+
+        def wrong(model, patch, x, target, place, draw, times):
+            return join([score(model(place(patch, x, *draw(n(x)))), target) for _ in range(times)])
+
+        return wrong
+
+    def mean_log(logits, target):
+        return F.log_softmax(logits, 1)[:, target].mean()
+
+    def one_draw(model, patch, x, target, place, draw, times):
+        where = draw(len(x))
+        return torch.stack([mean_log(model(place(patch, x, *where)), target) for _ in range(times)]).mean()
+
+    def on_top(model, patch, x, target, place, draw, times):
+        total, scenes = 0, x
+        for _ in range(times):
+            scenes = place(patch, scenes, *draw(len(x)))
+            total = total + mean_log(model(scenes), target)
+        return total / times
+
+    assert_check_is_sound(
+        "expected_log_probability",
+        solution=expected_log_probability,
+        alternatives=[by_cross_entropy, in_one_batch],
+        mistakes={
+            "probability": (rounds(lambda o, t: o.softmax(1)[:, t].mean()), "without the logarithm"),
+            "log of the mean": (
+                rounds(lambda o, t: o.softmax(1)[:, t].mean(), lambda values: torch.stack(values).mean().log()),
+                "logarithm of the mean probability",
+            ),
+            "downhill": (rounds(lambda o, t: -mean_log(o, t)), "The attack climbs"),
+            "sum of rounds": (rounds(mean_log, sum), "didn't divide by their number"),
+            "last round": (rounds(mean_log, lambda values: values[-1]), "Only the last round"),
+            "logits": (rounds(lambda o, t: o[:, t].mean()), "the target's logit"),
+            "softmax over images": (rounds(lambda o, t: F.log_softmax(o, 0)[:, t].mean()), "over the classes, dimension 1"),
+            "all classes": (rounds(lambda o, t: F.log_softmax(o, 1).mean()), "mean over all classes"),
+            "draw(1)": (rounds(mean_log, n=lambda x: 1), "one placement for all 4 images"),
+            "one draw for all rounds": (one_draw, "used them in every round"),
+            "a single round": (lambda *a: expected_log_probability(*a[:-1], 1), "used them in every round"),
+            "patch on patch": (on_top, "already have a patch"),
+            "no gradient": (lambda *a: expected_log_probability(*a).item(), "no gradient leads from it"),
+        },
+    )
+
+
+# ---- success over rotations --------------------------------------------------------------------------------------------
+
+
+def success_over_rotations(model, x, patch, target, place, angles, locations, scale):
+    who = model(x).argmax(1) != target
+    curve = []
+    for angle in angles:
+        turned = torch.full((int(who.sum()),), float(angle))
+        hits = [model(place(patch, x[who], spots[who], turned, scale[who])).argmax(1) == target for spots in locations]
+        shares = torch.stack(hits).float().mean(0)
+        curve.append(metrics.proportion(shares.sum(), len(shares)))
+    return curve
+
+
+def test_check_success_knows_right_from_wrong():
+    def image_by_image(model, x, patch, target, place, angles, locations, scale):
+        curve = []
+        for angle in angles:
+            shares = []
+            for i in range(len(x)):
+                one = slice(i, i + 1)
+                if model(x[one]).argmax() == target:
+                    continue
+                scenes = [place(patch, x[one], spots[one], torch.tensor([angle]), scale[one]) for spots in locations]
+                shares.append((model(torch.cat(scenes)).argmax(1) == target).float().mean())
+            curve.append(metrics.proportion(sum(shares), len(shares)))
+        return curve
+
+    def all_at_once(model, x, patch, target, place, angles, locations, scale):
+        who = model(x).argmax(1) != target
+        spots, n = locations[:, who].flatten(0, 1), len(locations)
+        many, scales = x[who].repeat(n, 1, 1, 1), scale[who].repeat(n)
+        wins = [model(place(patch, many, spots, torch.full_like(scales, angle), scales)).argmax(1) == target for angle in angles]
+        return tuple(metrics.proportion(hits.sum() / n, int(who.sum())) for hits in wins)
+
+    def with_hits(summary, everyone=False, hit=lambda answers, target, clean: answers == target):
+        """The solution with another summary of hits (places, images), or with all images, or with another idea of a hit."""
+
+        def wrong(model, x, patch, target, place, angles, locations, scale):
+            clean = model(x).argmax(1)
+            who = clean != target if not everyone else torch.ones(len(x), dtype=torch.bool)
+            curve = []
+            for angle in angles:
+                turned = torch.full((int(who.sum()),), float(angle))
+                answers = [model(place(patch, x[who], spots[who], turned, scale[who])).argmax(1) for spots in locations]
+                curve.append(summary(torch.stack([hit(a, target, clean[who]) for a in answers]).float()))
+            return curve
+
+        return wrong
+
+    def of_images(shares):
+        return metrics.proportion(shares.sum(), len(shares))
+
+    def share(hits):
+        return of_images(hits.mean(0))
+
+    def never_turned(model, x, patch, target, place, angles, locations, scale):
+        return success_over_rotations(model, x, patch, target, place, [0.0] * len(angles), locations, scale)
+
+    def other_images_places(model, x, patch, target, place, angles, locations, scale):
+        who = model(x).argmax(1) != target
+        n = int(who.sum())
+        return [
+            share(torch.stack([
+                (model(place(patch, x[who], spots[:n], torch.full((n,), angle), scale[:n])).argmax(1) == target).float() for spots in locations
+            ]))
+            for angle in angles
+        ]  # fmt: skip
+
+    def on_top(model, x, patch, target, place, angles, locations, scale):
+        def again(patch, images, *where):
+            return place(patch, place(patch, images, *where), *where)
+
+        return success_over_rotations(model, x, patch, target, again, angles, locations, scale)
+
+    def clockwise(model, x, patch, target, place, angles, locations, scale):
+        return success_over_rotations(model, x, patch, target, place, [-angle for angle in angles], locations, scale)
+
+    assert_check_is_sound(
+        "success_over_rotations",
+        solution=success_over_rotations,
+        alternatives=[image_by_image, all_at_once],
+        mistakes={
+            "who was of the target class counts": (with_hits(share, everyone=True), "You count all 6 images"),
+            "placements as n": (
+                with_hits(lambda hits: metrics.proportion(hits.sum(), hits.numel())),
+                "placements on one image are not",
+            ),
+            "divides by all": (with_hits(lambda hits: metrics.proportion(hits.sum(), 6 * len(hits))), "You divide by all 6"),
+            "untargeted": (with_hits(share, hit=lambda a, t, clean: a != clean), "another wrong answer is a failure"),
+            "any place": (with_hits(lambda hits: of_images(hits.amax(0))), "as soon as one place works"),
+            "every place": (with_hits(lambda hits: of_images(hits.amin(0))), "only if all places work"),
+            "first place": (with_hits(lambda hits: of_images(hits[0])), "Only the first place"),
+            "withstood": (with_hits(lambda hits: of_images(1 - hits.mean(0))), "the share that withstood"),
+            "bare numbers": (with_hits(lambda hits: hits.mean().item()), "how many images stand behind it"),
+            "mean over the angles": (
+                lambda *a: sum(map(float, success_over_rotations(*a))) / len(a[5]),
+                "What happens *between* the angles",
+            ),
+            "never turned": (never_turned, "was the patch turned"),
+            "turned the other way": (clockwise, "isn't among the angles"),
+            "locations of others": (other_images_places, "the location of another"),
+            "patch on patch": (on_top, "already have a patch"),
+            "one angle for the batch": (
+                lambda m, x, p, t, put, angles, locations, scale: [put(p, x, locations[0], torch.tensor([a]), scale) for a in angles],
+                "one angle for each",
+            ),
+        },
+    )
+
+
+def test_an_interval_that_is_too_narrow_is_named():
+    def narrow(*given):
+        return [metrics.Estimate(float(v), float(v), float(v), v.n) for v in success_over_rotations(*given)]
+
+    assert "is not that of `metrics.proportion`" in str(judge(all_exercises()["success_over_rotations"], narrow))
+
+
+# ---- the natural patch -------------------------------------------------------------------------------------------------
+
+
+def natural_patch(model, x, y, target, side):
+    mine = x[y == target]
+    image = mine[model(mine).softmax(1)[:, target].argmax()]
+    top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
+    return image[:, top : top + side, left : left + side]
+
+
+def test_check_natural_patch_knows_right_from_wrong():
+    def with_a_penalty(model, x, y, target, side):
+        sure = torch.where(y == target, model(x).softmax(1)[:, target], -1.0)
+        edge = (x.shape[-1] - side) // 2
+        return x[sure.argmax()][:, edge : edge + side, edge : edge + side].clone()
+
+    def in_order(model, x, y, target, side):
+        rows = torch.nonzero(y == target).flatten()
+        gap = model(x[rows])[:, target] - model(x[rows])[:, 1 - target]
+        row = rows[gap.sort().indices[-1]].item()
+        edge = (x.shape[-1] - side) // 2
+        return x.narrow(2, edge, side).narrow(3, edge, side)[row]
+
+    def piece(image, side, top=None):
+        top = (image.shape[-1] - side) // 2 if top is None else top
+        return image[:, top : top + side, top : top + side]
+
+    def mine(x, y, target):
+        return x[y == target]
+
+    assert_check_is_sound(
+        "natural_patch",
+        solution=natural_patch,
+        alternatives=[with_a_penalty, in_order],
+        mistakes={
+            "any label": (
+                lambda m, x, y, t, side: piece(x[m(x).softmax(1)[:, t].argmax()], side),
+                "the image is of the other class",
+            ),
+            "logits": (lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t))[:, t].argmax()], side), "Compare probabilities"),
+            "row of the part used on the whole": (
+                lambda m, x, y, t, side: piece(x[m(mine(x, y, t)).softmax(1)[:, t].argmax()], side),
+                "was used on all of them",
+            ),
+            "least sure": (
+                lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmin()], side),
+                "weak on purpose",
+            ),
+            "a corner": (
+                lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()], side, 0),
+                "The middle begins at row 3",
+            ),
+            "the whole image shrunk": (
+                lambda m, x, y, t, side: F.interpolate(
+                    mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()][None], (side, side), mode="bilinear", antialias=True
+                )[0],
+                "a whole image made smaller",
+            ),
+            "the mean of the class": (lambda m, x, y, t, side: piece(mine(x, y, t).mean(0), side), "Your patch isn't a piece"),
+            "a batch of one": (lambda *a: natural_patch(*a)[None], "a batch of one"),
+            "target fixed": (lambda m, x, y, t, side: natural_patch(m, x, y, 1, side), "is the target, or the side, fixed"),
+        },
+    )

@@ -1,0 +1,284 @@
+"""The checks of lesson 08's exercises accept what is right and name what is wrong."""
+
+import torch
+import torch.nn.functional as F
+from checks import assert_check_is_sound
+
+from medattack_edu import metrics
+
+
+def sticker_step(model, views, sign, stickers, mask, target, step_size):
+    stickers = stickers.clone().requires_grad_()
+    images = views(mask * stickers + (1 - mask) * sign)
+    loss = F.cross_entropy(model(images), torch.full((len(images),), target))
+    (gradient,) = torch.autograd.grad(loss, stickers)
+    return (stickers - step_size * gradient.sign()).clamp(0, 1).detach()
+
+
+def stepping(cover=None, objective=None, step=None, hand_out=None):
+    """The step with one of its parts exchanged."""
+    cover = cover or (lambda sign, stickers, mask: torch.where(mask > 0, stickers, sign))
+    objective = objective or (lambda logits, target: logits.log_softmax(1)[:, target].mean())
+    step = step or (lambda stickers, gradient, step_size: stickers + step_size * gradient.sign())
+    hand_out = hand_out or (lambda stickers: stickers.clamp(0, 1).detach())
+
+    def made(model, views, sign, stickers, mask, target, step_size):
+        point = stickers.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(objective(model(views(cover(sign, point, mask))), target), point)
+        return hand_out(step(point, gradient, step_size))
+
+    return made
+
+
+def test_check_sticker_step_knows_right_from_wrong():
+    def by_backward(model, views, sign, stickers, mask, target, step_size):
+        paint = stickers.detach().clone().requires_grad_()
+        loss = sum(-model(view[None]).log_softmax(1)[0, target] for view in views(sign + mask * (paint - sign)))
+        loss.backward()
+        model.zero_grad()
+        return torch.minimum(
+            torch.maximum(stickers - step_size * paint.grad.sign(), torch.tensor(0.0)), torch.tensor(1.0)
+        )
+
+    def at_the_whole_sign(model, views, sign, stickers, mask, target, step_size):
+        covered = (mask * stickers + (1 - mask) * sign).requires_grad_()
+        gradient = torch.autograd.grad(model(views(covered)).log_softmax(1)[:, target].sum(), covered)[0]
+        return (stickers + step_size * gradient.sign()).clip(0, 1)
+
+    def one_view(model, views, sign, stickers, mask, target, step_size):
+        return sticker_step(model, lambda covered: views(covered)[:1], sign, stickers, mask, target, step_size)
+
+    def mean_of_signs(model, views, sign, stickers, mask, target, step_size):
+        def alone(number):
+            return sticker_step(model, lambda c: views(c)[number : number + 1], sign, stickers, mask, target, step_size)
+
+        return torch.stack([alone(number) for number in range(len(views(sign * (1 - mask) + stickers * mask)))]).mean(0)
+
+    def looks_at_nothing(model, views, sign, stickers, mask, target, step_size):
+        return sticker_step(model, lambda covered: covered[None], sign, stickers, mask, target, step_size)
+
+    def changes_in_place(model, views, sign, stickers, mask, target, step_size):
+        stickers.copy_(sticker_step(model, views, sign, stickers, mask, target, step_size))
+        return stickers
+
+    assert_check_is_sound(
+        "sticker_step",
+        solution=sticker_step,
+        alternatives=[stepping(), by_backward, at_the_whole_sign],
+        mistakes={
+            "no mask": (stepping(cover=lambda sign, stickers, mask: stickers), "leaves 69 % of this sign alone"),
+            "the mask the wrong way round": (
+                stepping(cover=lambda sign, stickers, mask: mask * sign + (1 - mask) * stickers),
+                "differs from the real one where there is no sticker",
+            ),
+            "adds its colours": (
+                stepping(cover=lambda sign, stickers, mask: sign + mask * stickers),
+                "lets nothing through",
+            ),
+            "no stickers": (stepping(cover=lambda sign, stickers, mask: sign + 0 * stickers), "has no stickers on it"),
+            "never looks": (looks_at_nothing, "You never called `views`"),
+            "away from the target": (
+                stepping(objective=lambda logits, target: -logits.log_softmax(1)[:, target].mean()),
+                "walk away from the target",
+            ),
+            "away from what it was": (
+                stepping(objective=lambda logits, target: -logits.log_softmax(1)[:, 0].mean()),
+                "The target is class 2",
+            ),
+            "one view": (one_view, "as view 0 alone"),
+            "mean of the signs": (mean_of_signs, "Most of yours moved by"),
+            "the gradient as it is": (
+                stepping(step=lambda s, gradient, step_size: s + step_size * gradient),
+                "Most of yours moved by",
+            ),
+            "no colour has a limit": (stepping(hand_out=lambda stickers: stickers.detach()), "stay between 0 and 1"),
+            "hangs on the graph": (stepping(hand_out=lambda stickers: stickers.clamp(0, 1)), "still hang on the graph"),
+            "changes what came in": (changes_in_place, "`stickers` in place"),
+            "never steps": (
+                lambda m, v, sign, stickers, mask, t, s: [v(sign + mask * (stickers - sign)), stickers.clone()][1],
+                "has moved",
+            ),
+        },
+    )
+
+
+def pose_gradient(model, render, texture, poses, target):
+    total = torch.zeros_like(texture)
+    for pose in poses:
+        point = texture.clone().requires_grad_()
+        log_probability = model(render(point, pose)).log_softmax(1)[0, target]
+        total += torch.autograd.grad(log_probability, point)[0]
+    return total / len(poses)
+
+
+def gradient_of(objective):
+    """The gradient of a function of all images and the model at once."""
+
+    def made(model, render, texture, poses, target):
+        point = texture.clone().requires_grad_()
+        images = torch.cat([render(point, pose) for pose in poses])
+        return torch.autograd.grad(objective(model, images, target), point)[0]
+
+    return made
+
+
+def test_check_pose_gradient_knows_right_from_wrong():
+    def by_backward(model, render, texture, poses, target):
+        point = texture.detach().clone().requires_grad_()
+        for pose in poses:
+            (-F.cross_entropy(model(render(point, pose)), torch.tensor([target])) / len(poses)).backward()
+        model.zero_grad()
+        return point.grad
+
+    def last_pose(model, render, texture, poses, target):
+        for pose in poses:
+            gradient = pose_gradient(model, render, texture, [pose], target)
+        return gradient
+
+    def mean_pose(model, render, texture, poses, target):
+        return pose_gradient(model, render, texture, [sum(poses) / len(poses)], target)
+
+    def still_on_the_graph(*arguments):
+        return pose_gradient(*arguments).requires_grad_()
+
+    assert_check_is_sound(
+        "pose_gradient",
+        solution=pose_gradient,
+        alternatives=[gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean()), by_backward],
+        mistakes={
+            "a sum": (lambda *a: 5 * pose_gradient(*a), "5 times too long"),
+            "downhill": (lambda *a: -pose_gradient(*a), "points the wrong way"),
+            "log of the mean": (
+                gradient_of(lambda model, x, t: model(x).softmax(1)[:, t].mean().log()),
+                "logarithm of the mean",
+            ),
+            "no log": (gradient_of(lambda model, x, t: model(x).softmax(1)[:, t].mean()), "without the logarithm"),
+            "the mean image": (
+                gradient_of(lambda model, x, t: model(x.mean(0, keepdim=True)).log_softmax(1)[0, t]),
+                "a ghost",
+            ),
+            "the logit": (gradient_of(lambda model, x, t: model(x)[:, t].mean()), "the target's *logit*"),
+            "the last pose": (last_pose, "that of pose 7 alone"),
+            "the mean pose": (mean_pose, "isn't among `poses`"),
+            "the first pose": (
+                lambda m, r, t, poses, target: pose_gradient(m, r, t, poses[:1], target),
+                "pose 2 has no say",
+            ),
+            "a batch of textures": (
+                lambda m, r, t, poses, target: pose_gradient(m, r, t[None], poses, target),
+                "takes one texture",
+            ),
+            "hangs on the graph": (still_on_the_graph, "still hangs on a graph"),
+        },
+    )
+
+
+def test_the_praise_says_how_many_poses_were_in_memory():
+    from medattack_edu.course.checks import all_exercises
+
+    check = all_exercises()["pose_gradient"].check
+    together = gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean())
+    assert "never more than one" in check(pose_gradient)
+    assert "5 of them in memory" in check(together)
+
+
+def drive_by_success(model, before, after, truth, target):
+    shares = []
+    for clean, attacked in zip(before, after, strict=True):
+        right = model(clean).argmax(1) == truth
+        if right.any():
+            shares.append((model(attacked).argmax(1) == target)[right].float().mean().item())
+    return metrics.proportion(sum(shares), len(shares))
+
+
+def mean_share(shares):
+    return metrics.proportion(sum(shares), len(shares))
+
+
+def counting(of_drive, together=mean_share):
+    """The success with another share of each drive (from what was right, and what is the target), or another mean."""
+
+    def made(model, before, after, truth, target):
+        drives = [
+            (model(clean).argmax(1), model(attacked).argmax(1)) for clean, attacked in zip(before, after, strict=True)
+        ]
+        return together([of_drive(b == truth, a == target, a == truth) for b, a in drives])
+
+    return made
+
+
+def test_check_drive_by_success_knows_right_from_wrong():
+    def share(right, hit, _):
+        return (hit & right).sum() / right.sum()
+
+    def without_empty(shares):
+        return mean_share([share for share in shares if share == share])
+
+    def pooled(model, before, after, truth, target):
+        right = model(torch.cat(before)).argmax(1) == truth
+        return metrics.proportion((right & (model(torch.cat(after)).argmax(1) == target)).sum(), right.sum())
+
+    def in_one_go(model, before, after, truth, target):
+        sizes = [len(frames) for frames in before]
+        right = (model(torch.cat(before)).argmax(1) == truth).split(sizes)
+        hit = (model(torch.cat(after)).argmax(1) == target).split(sizes)
+        return mean_share([h[r].float().mean() for r, h in zip(right, hit, strict=True) if r.any()])
+
+    def says_frames(*arguments):
+        success = drive_by_success(*arguments)
+        return metrics.Estimate(success, success.low, success.high, 15)
+
+    def all_frames(model, before, after, truth, target):
+        hit = model(torch.cat(after)).argmax(1) == target
+        return metrics.proportion(hit.sum(), len(hit))
+
+    def only_long_drives(*arguments):
+        return drive_by_success(*arguments) if len(arguments[1][0]) > 1 else metrics.proportion(0, 4)
+
+    assert_check_is_sound(
+        "drive_by_success",
+        solution=drive_by_success,
+        alternatives=[counting(share, without_empty), in_one_go],
+        mistakes={
+            "all frames together": (pooled, "outvotes the others"),
+            "all frames, right or not": (all_frames, "also of those that were wrong before"),
+            "drives that were wrong before": (
+                counting(lambda right, hit, _: hit.float().mean()),
+                "and a drive, that were wrong before",
+            ),
+            "divides by all frames of a drive": (
+                counting(
+                    lambda right, hit, _: (hit & right).float().mean() if right.any() else torch.tensor(torch.nan),
+                    without_empty,
+                ),
+                "Within a drive you divide by all frames",
+            ),
+            "every wrong answer": (
+                counting(lambda right, hit, stayed: (~stayed & right).sum() / right.sum(), without_empty),
+                "nothing else is a success",
+            ),
+            "an empty drive is a failure": (
+                counting(lambda right, hit, _: (hit & right).sum() / right.sum().clamp(min=1)),
+                "isn't a failure",
+            ),
+            "an empty drive is nan": (
+                counting(share, lambda shares: sum(s if s == s else torch.tensor(0.0) for s in shares) / 4),
+                "You divide by four drives",
+            ),
+            "most frames": (
+                counting(share, lambda shares: mean_share([float(s > 0.5) for s in shares if s == s])),
+                "in which most frames are turned",
+            ),
+            "who withstood": (
+                counting(lambda right, hit, _: (~hit & right).sum() / right.sum(), without_empty),
+                "the share that withstood",
+            ),
+            "a bare number": (lambda *a: float(drive_by_success(*a)), "without an interval"),
+            "an interval of no width": (
+                counting(share, lambda shares: metrics.mean(torch.tensor([s for s in shares if s == s]))),
+                "can't make anybody so sure",
+            ),
+            "stands on frames": (says_frames, "no independent witnesses"),
+            "not for still views": (only_long_drives, "the lab is counted by the same function"),
+        },
+    )

@@ -1,0 +1,95 @@
+"""What `medattack new-lesson` promises: a skeleton that passes all that a lesson must pass, and nothing overwritten."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medattack_edu import cli
+from medattack_edu.course.new_lesson import CHECKS, TESTS, new_lesson
+
+ROOT = Path(__file__).resolve().parents[2]
+# In one process, because each pays for PyTorch: the check's test, the solution run strictly as plain Python, the build.
+TRY = """
+import os, runpy, sys
+import pytest
+from medattack_edu.course.build import build
+assert pytest.main(["-q", "-p", "no:cacheprovider", "tests/unit/test_checks_00.py"]) == 0
+assert build() == [] and build(check=True) == []
+os.environ["MEDATTACK_STRICT"] = "1"
+runpy.run_path("solutions/00_why_it_works.py")
+"""
+
+
+@pytest.fixture
+def empty_course(tmp_path):
+    for folder in ("solutions", "lessons", CHECKS, TESTS):
+        (tmp_path / folder).mkdir(parents=True)
+    return tmp_path
+
+
+def test_the_skeleton_builds_runs_and_its_check_is_sound(tmp_path):
+    root = tmp_path / "course"
+    ignore = shutil.ignore_patterns("__pycache__", "lesson_[0-9]*.py")
+    shutil.copytree(ROOT / "medattack_edu", root / "medattack_edu", ignore=ignore)
+    for folder in ("solutions", "lessons", TESTS):
+        (root / folder).mkdir(parents=True)
+    for file in ("pyproject.toml", "tests/conftest.py", f"{TESTS}/checks.py"):
+        shutil.copy(ROOT / file, root / file)
+    written = new_lesson("Why it works", root=root)
+    assert [path.relative_to(root).as_posix() for path in written] == [
+        "solutions/00_why_it_works.py", f"{CHECKS}/lesson_00.py", f"{TESTS}/test_checks_00.py"
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(root), "MEDATTACK_IMAGES": "phantom", "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", TRY], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 lessons, all well." in done.stdout and "does not hold" not in done.stdout
+    lint = [sys.executable, "-m", "ruff", "check", *map(str, written)]
+    linted = subprocess.run(lint, cwd=root, capture_output=True, text=True)
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_it_takes_the_next_number_and_says_what_to_do_next(empty_course, capsys):
+    (empty_course / "solutions" / "07_last.py").touch()
+    lesson, *_ = new_lesson("Größe & Form: a study", root=empty_course)
+    assert lesson.name == "08_groe_form_a_study.py" and "# # 08 Größe & Form: a study" in lesson.read_text("utf-8")
+    told = capsys.readouterr().out
+    assert "medattack build" in told and "medattack run 08" in told and "test_checks_08.py" in told
+
+
+def test_a_second_skeleton_has_an_exercise_of_its_own(empty_course):
+    new_lesson("One", root=empty_course)
+    _, check, _ = new_lesson("Two", root=empty_course)
+    assert '"mean_brightness_01"' in check.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("taken", ["solutions/09_other.py", f"{CHECKS}/lesson_09.py", f"{TESTS}/test_checks_09.py"])
+def test_nothing_is_overwritten(taken, empty_course):
+    (empty_course / taken).write_text("mine")
+    with pytest.raises(ValueError, match="Lesson 09 exists already: .*Nothing was written"):
+        new_lesson("Mine", number="09", root=empty_course)
+    assert [path.name for path in empty_course.rglob("*.py")] == [Path(taken).name]
+    assert (empty_course / taken).read_text() == "mine"
+
+
+@pytest.mark.parametrize(("title", "number"), [("!?", None), ("", None), ("Fine", "9"), ("Fine", "nine")])
+def test_a_title_or_number_that_will_not_do_is_told(title, number, empty_course):
+    with pytest.raises(ValueError, match="gives no file name|takes two digits"):
+        new_lesson(title, number=number, root=empty_course)
+
+
+def test_outside_a_clone_it_says_what_is_missing(tmp_path):
+    (tmp_path / "solutions").mkdir()
+    with pytest.raises(ValueError, match="needs a clone"):
+        new_lesson("Mine", root=tmp_path)
+
+
+def test_the_command_passes_title_and_number_on_and_tells_a_mistake_in_a_line(empty_course, monkeypatch, capsys):
+    monkeypatch.setattr("medattack_edu.course.new_lesson.course_root", lambda root: empty_course)
+    assert cli.main(["new-lesson", "Why it works", "--number", "11"]) == 0
+    assert (empty_course / "solutions" / "11_why_it_works.py").exists()
+    assert cli.main(["new-lesson", "Other", "--number", "11"]) == cli.TO_MEND
+    assert capsys.readouterr().err.startswith("medattack: Lesson 11 exists already")
