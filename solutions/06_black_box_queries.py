@@ -579,7 +579,7 @@ claim("NES moves the answers towards the border, on the mean of the patients", m
 
 # %%
 some = torch.tensor([0, 1, n - 2, n - 1])
-explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Square"), eps=eps, queries=100)
+explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Square"), eps=eps, queries=60)
 
 # %% [markdown]
 # ## One direction, or the other
@@ -599,7 +599,7 @@ explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Squa
 
 # %% jupyter={"source_hidden": true}
 FINEST = 2 / 255 / 2**8  # the search for the border ends here
-border = attacks.smallest_eps(victim, x, y, largest=2 / 255, halvings=8, steps=3, random_start=False).cpu()
+border = attacks.smallest_eps(victim, x, y, largest=2 / 255, halvings=8, steps=10, random_start=False, stop_when_fooled=True).cpu()
 dice = torch.Generator().manual_seed(seed)
 
 

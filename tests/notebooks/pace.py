@@ -1,14 +1,17 @@
 """How fast this machine is just now, against the one that the notebooks' bars were set on.
 
 The same notebook takes half as long again on a slower processor, or beside a neighbour who wears out the shared memory.
-That says nothing of the notebook, so its bar is stretched by what a fixed piece of the same work takes before and after it.
+That says nothing of the notebook, so its bar is stretched by what a fixed piece of the same work takes while it runs.
 """
 
 import functools
 import statistics
+import threading
 import time
+from contextlib import contextmanager
 
-IMAGES, SIDE, LAPS = 16, 128, 5
+IMAGES, SIDE = 16, 128
+PAUSE_S = 12  # between two laps: they take a thirtieth of a core
 # Processor seconds of a lap with one thread where the bars were set: two quiet cores of an EPYC 7003, PyTorch 2.14.
 REFERENCE_S = 0.30
 
@@ -26,12 +29,30 @@ def lap():
     import torch
 
     x = torch.full((IMAGES, 3, SIDE, SIDE), 0.5).requires_grad_()
-    start = time.process_time()
+    start = time.thread_time()
     torch.autograd.grad(model()(x).sum(), x)
-    return time.process_time() - start
+    return time.thread_time() - start
 
 
-def slowness():
-    """How many times longer than the reference a lap takes now; less than 1 on a faster machine."""
+@contextmanager
+def watched():
+    """Yields a list of how many times longer than the reference each lap took, run again and again as long as the block lasts."""
     lap()  # the first one warms up
-    return statistics.mean(lap() for _ in range(LAPS)) / REFERENCE_S
+    seen, over = [lap() / REFERENCE_S], threading.Event()
+
+    def run():
+        while not over.wait(PAUSE_S):
+            seen.append(lap() / REFERENCE_S)
+
+    runner = threading.Thread(target=run, daemon=True)
+    runner.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        runner.join()
+
+
+def slowness(seen):
+    """How many times slower than the reference the machine was on the whole; less than 1 on a faster one."""
+    return statistics.mean(seen)

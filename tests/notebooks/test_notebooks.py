@@ -31,9 +31,9 @@ def run(tmp_path, record_property):
 
     def run(notebook, *, images, strict, clinic=None, data=None):
         page = with_parameters(notebook, tmp_path, clinic=clinic) if clinic else notebook
-        before = pace.slowness()
-        outcome = execute(page, tmp_path, images=images, strict=strict, data=data)
-        slowness = (before + pace.slowness()) / 2
+        with pace.watched() as laps:
+            outcome = execute(page, tmp_path, images=images, strict=strict, data=data)
+        slowness = pace.slowness(laps)
         peak = outcome.peak_bytes / 2**20
         what = f"{images}, {clinic}" if clinic else images
         record_property(
