@@ -4,6 +4,7 @@ import io
 import time
 
 import numpy as np
+import pace
 import pytest
 import torch
 from explorers import assert_a_move_is_quick, assert_every_control_moves_the_picture, assert_render_is_pure, options
@@ -84,7 +85,7 @@ def test_a_turn_of_the_real_network_renders_within_100_ms_though_it_is_asked_ane
         start = time.process_time()
         png(widget.render(**(widget.values | {"angle": turn, "across": 0.3})))
         took.append(time.process_time() - start)
-    assert min(took) < 0.1
+    assert min(took) < pace.stretched(0.1)
 
 
 def test_turned_by_a_right_angle_the_stripes_no_longer_win(widget):

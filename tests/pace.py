@@ -1,7 +1,7 @@
-"""How fast this machine is just now, against the one that the notebooks' bars were set on.
+"""How fast this machine is just now, against the one that the bars of time were set on.
 
-The same notebook takes half as long again on a slower processor, or beside a neighbour who wears out the shared memory.
-That says nothing of the notebook, so its bar is stretched by what a fixed piece of the same work takes while it runs.
+The same work takes half as long again on a slower processor, or beside a neighbour who wears out the shared memory. That says
+nothing of the work, so its bar is stretched by what a fixed piece of such work takes at the same time.
 """
 
 import functools
@@ -56,3 +56,9 @@ def watched():
 def slowness(seen):
     """How many times slower than the reference the machine was on the whole; less than 1 on a faster one."""
     return statistics.mean(seen)
+
+
+def stretched(bar):
+    """A bar in processor seconds, for this machine at this moment: longer where it is slow, never shorter."""
+    lap()
+    return bar * max(1, statistics.median(lap() for _ in range(3)) / REFERENCE_S)
