@@ -331,7 +331,7 @@ def climb(oracle, x, y, queries, propose):
 @exercise(
     "my_attack",
     lesson="06",
-    title="250 queries, spent well",
+    title="200 queries, spent well",
     reference=reference_my_attack,
     hints=(
         "Start from `climb`: it asks, keeps what helps, and leaves turned patients alone. What is left to you is `propose`. Noise redraws "
