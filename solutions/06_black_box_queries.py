@@ -1097,7 +1097,7 @@ honest_x, honest_y = here.test.sample(32, seed=seed + 1, balanced=True)
 usual = metrics.logits(victim, honest_x).argmax(1)
 
 
-SHORT = queries // 5  # a fifth of the budget, for all patients
+SHORT = queries // 5  # a fifth of the budget, for four patients
 
 
 def behind(door):
@@ -1110,10 +1110,10 @@ def attacked_through(door):
     """How many patients my_attack turns, and the questions that it got answered."""
     oracle = behind({"budget": SHORT, **door})
     try:
-        x_adv = my_attack(oracle, x, y, eps, SHORT)
+        x_adv = my_attack(oracle, x[some], y[some], eps, SHORT)
     except attacks.QueriesRefused:
-        x_adv = x  # caught: whatever it had found, it never came to return it
-    return int((metrics.logits(victim, x_adv).argmax(1) != y).sum()), oracle.total
+        x_adv = x[some]  # caught: whatever it had found, it never came to return it
+    return int((metrics.logits(victim, x_adv).argmax(1) != y[some]).sum()), oracle.total
 
 
 print(f"{'the door':<14}{'turned':<12}{'questions':<12}honest customers whose answer changed")
@@ -1121,7 +1121,7 @@ through = {}
 for name, door in doors.items():
     turned, through[name] = attacked_through(door)
     other = metrics.proportion((behind(door)(honest_x).argmax(1) != usual).sum(), len(usual))
-    print(f"{name:<14}{turned} of {len(x):<7}{through[name]:<12}{other}")
+    print(f"{name:<14}{turned} of {len(some):<7}{through[name]:<12}{other}")
 slow = attacks.Oracle(victim, per_minute=6)
 slow(honest_x)
 hours = len(x) * queries / 6 / 60
@@ -1130,7 +1130,7 @@ print(f"\nsix a minute: {len(x)} patients with {queries} questions each take {ho
 # %% [markdown]
 # ### Explain
 #
-# Read the table with care: each row is eight patients and a fifth of the budget. A difference of one or two from the open door is
+# Read the table with care: each row is four patients and a fifth of the budget. A difference of one or two from the open door is
 # chance; a row of zeros beside an open door that turns half of them isn't.
 #
 # Rounding blunts small differences, and an attack that moves in large steps hardly minds it. Noise on the answers misleads a search
@@ -1221,7 +1221,7 @@ figure
 # question at all.
 
 # %%
-allowed = n * SHORT
+allowed = len(some) * SHORT
 claim("with five repeats, the attack gets at most a fifth of its questions", through["5 repeats"] <= allowed / 5, f"{through['5 repeats']} of {allowed}")
 plain, file = locked["the attack"][nears.index(4)], locked["honest: send a file six times"][nears.index(4)]
 claim("at near = 4/255 the plain attack is locked out for nearly all of the 24", plain >= 0.9, f"{plain:.2f}")
