@@ -329,15 +329,16 @@ climbs({"toaster, of 1,000 classes": toaster_climb, f"{names[1]}, of 2": clinic_
 # has 999 rivals, and begins with a probability of less than one in ten thousand (a log probability below -9).
 #
 # So the toaster takes minutes. It was trained once, when the course was prepared, by `attacks.train_patch`, which is your
-# four lines with more care. In our trials three things made the difference:
+# four lines with more care. Three things went into it:
 #
-# - **A universe.** A patch that is trained on a dozen photographs learns these by heart, and fails on the next. Ours saw scenes without
+# - **A universe.** A patch that is trained on a dozen photographs can learn these by heart. Ours saw scenes without
 #   end: photographs cropped, mixed and recoloured, and *dead leaves*, random shapes that cover each other as leaves on the ground do.
 # - **A start.** It began as the drawn toaster that the network shrugs off, and not as grey.
-# - **A handicap.** During training the toaster's logit was lowered. Otherwise the training scenes are won
-#   after a hundred steps, and nothing more is learnt from them.
+# - **A handicap.** During training the toaster's logit was lowered, so that scenes which are already won still have
+#   something to teach.
 #
-# **The six photographs of this lesson it has never seen.**
+# How much each of them matters was not measured one by one. **The six photographs of this lesson it has never seen**, but its makers
+# have: they chose the recipe while they looked at them, so the next figures flatter it a little.
 
 # %%
 claim("the log probability of the toaster rises", toaster_climb[-1] > toaster_climb[0] + 1, f"{toaster_climb[0]:.1f} to {toaster_climb[-1]:.1f}")
@@ -500,8 +501,7 @@ for angle, rate, other in zip(angles, toaster_curve, clinic_curve, strict=True):
 #
 # The grey band is what the patch was trained for. Up to 20 degrees the toaster loses little. Beyond, it falls on both sides, and at a
 # right angle a good part of it is gone. Nobody promised anything out there. *A patch is as robust as the expectation it was trained
-# on*. Whoever wants one that works upside down draws angles up to 180 degrees. (It is so with everything: in our trials a patch that was trained
-# on scenes of 160 pixels failed on scenes of 224.)
+# on*. Whoever wants one that works upside down draws angles up to 180 degrees.
 #
 # Now read the curve of your clinic. Does it fall like the toaster's, or at all? With two classes there is only one border to cross, and a patch
 # that crosses it with texture and colour alone has no up and down.
