@@ -2,6 +2,7 @@
 
 import io
 import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pace
@@ -44,7 +45,9 @@ def scenes():
         plain[i, i % 3] = 0.5 + 0.05 * i
     plain[-1] = ((torch.arange(SIDE) // 4) % 2).float()[None, :, None]
     plain = plain.to(runtime.device())
-    street = explore.Scene(Eye().eval(), plain, stripes(), STRIPES, CLASSES, names=tuple(f"picture {k}" for k in "abcdefg"))
+    street = explore.Scene(
+        Eye().eval(), plain, stripes(), STRIPES, CLASSES, names=tuple(f"picture {k}" for k in "abcdefg")
+    )
     skin = explore.Scene(Eye().eval(), plain[:3], stripes(), 1, CLASSES)
     return {"photograph": street, "skin": skin}
 
@@ -105,7 +108,9 @@ def test_the_numbers_are_those_of_the_library(widget, scenes):
         others = scene.model(scene.x).argmax(1) != scene.target
         for scale in options(widget.controls["scale"]):
             for angle in options(widget.controls["angle"]):
-                stuck = attacks.place(scene.patch, scene.x, location=(patches.FIRST, patches.FIRST), angle=angle, scale=scale)
+                stuck = attacks.place(
+                    scene.patch, scene.x, location=(patches.FIRST, patches.FIRST), angle=angle, scale=scale
+                )
                 hits = (scene.model(stuck).argmax(1) == scene.target) & others
                 expected = metrics.proportion(hits.sum(), others.sum())
                 facts = widget.facts(angle=angle, scale=scale, across=0.3, down=0.7, image=(name, 1))
@@ -120,8 +125,12 @@ def test_the_numbers_are_those_of_the_library(widget, scenes):
 def test_an_answer_computed_before_is_the_one_that_the_network_would_give(widget, scenes):
     values = widget.values | {"angle": 45, "image": ("photograph", 2)}
     scene = scenes["photograph"]
-    shown = attacks.place(scene.patch, scene.x[2:3], location=(patches.FIRST, patches.FIRST), angle=45, scale=values["scale"])
-    assert widget.facts(**values)["answers"][0][1] == pytest.approx(float(scene.model(shown)[0].softmax(0).max()), abs=1e-5)
+    shown = attacks.place(
+        scene.patch, scene.x[2:3], location=(patches.FIRST, patches.FIRST), angle=45, scale=values["scale"]
+    )
+    assert widget.facts(**values)["answers"][0][1] == pytest.approx(
+        float(scene.model(shown)[0].softmax(0).max()), abs=1e-5
+    )
 
 
 def test_the_likeliest_answers_come_first_and_are_readable(widget):
@@ -133,7 +142,14 @@ def test_the_likeliest_answers_come_first_and_are_readable(widget):
 
 def test_the_words_say_what_was_stuck_where_and_what_came_of_it(widget):
     words = widget.alt(angle=45.0, scale=0.4, across=0.2, down=0.8, image=("photograph", 2))
-    for piece in ("picture c", "calls blue", "patch for stripes", "turned by 45 degrees", "0.2 of the width", "95 % interval"):
+    for piece in (
+        "picture c",
+        "calls blue",
+        "patch for stripes",
+        "turned by 45 degrees",
+        "0.2 of the width",
+        "95 % interval",
+    ):
         assert piece in words
 
 
@@ -205,11 +221,24 @@ def test_a_model_in_training_mode_is_refused(scenes):
 # ---- a photograph of one's own -----------------------------------------------------------------------------------------
 
 
+def chosen(name, mime, content):
+    """What a FileUpload holds after this file was chosen: every field, because a widget with a kernel behind it sends all."""
+    return (
+        {
+            "name": name,
+            "type": mime,
+            "size": len(content),
+            "last_modified": datetime(2026, 1, 1, tzinfo=UTC),
+            "content": memoryview(content),
+        },
+    )
+
+
 def uploaded(image, kind="PNG"):
-    """What a FileUpload holds after an image was chosen."""
+    """The same for a picture."""
     buffer = io.BytesIO()
     image.save(buffer, kind)
-    return ({"name": f"mine.{kind.lower()}", "content": memoryview(buffer.getvalue())},)
+    return chosen(f"mine.{kind.lower()}", f"image/{kind.lower()}", buffer.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +265,7 @@ def test_an_upload_is_seen_three_times(trial):
 
 
 def test_an_upload_that_is_no_image_says_so_in_the_widget(trial):
-    trial.controls["photo"].value = ({"name": "letter.txt", "content": memoryview(b"dear colleague")},)
+    trial.controls["photo"].value = chosen("letter.txt", "text/plain", b"dear colleague")
     assert "no image that can be read" in str(trial.error)
     trial.controls["photo"].value = ()
     assert trial.error is None
