@@ -519,6 +519,7 @@ for label in (0, 1):
         right.plot([place] * int(mine.sum()), told[2][mine], **look, markersize=4, alpha=0.5)
     right.plot(beside, mean, **look, markersize=10, label=f"{names[label]}: mean and each of {mine.sum()}")
 right.axhline(0, color="0.5", linewidth=1)
+right.margins(y=0.25)  # room for the legend
 left.set(ylabel="right answers turned", title="Success", ylim=(-0.05, 1.25))
 right.set(ylabel="push, in logits", title="Push on the victim, towards the wrong answer")
 for ax in (left, right):
@@ -877,9 +878,9 @@ for what, moved in push.items():
 # %% [markdown]
 # *One worked reading, of the drawn radiographs.* Loud noise turns some of the healthy and none of the sick. In its panel the healthy
 # are pushed over the border, the sick near the border are pushed away from it, and the surest of the sick are pulled back a little:
-# that is explanation 4, with a value on the sick side of the border. *Small* turns no more of either class than noise does, in that
-# same direction: it is drift, and no attack. Twin pushes both classes towards the wrong answer: that is an attack. Is your clinic's
-# reading another one?
+# that is explanation 4, with a value on the sick side of the border. *Small* pushes nobody far and turns no more of either class than
+# noise does: on the victim it is no attack. Twin pushes everybody towards the wrong answer, and far: that is an attack. Is your
+# clinic's reading another one?
 #
 # Two things follow, whichever it is.
 #

@@ -553,6 +553,7 @@ for name, values_of in {"clean": distance, **reached}.items():
 ax.set_xticks(place, [f"{k + 1}\n{names[int(label)]}" for k, label in enumerate(y)], fontsize=9)
 ax.set(ylabel="lead of the wrong answer", title=f"How far did {queries} questions get? (shaded: turned)")
 ax.grid(alpha=0.25, axis="y")
+ax.margins(y=0.2)  # room for the legend
 ax.legend(frameon=False, ncols=3, loc="lower right")
 figure
 
@@ -850,7 +851,7 @@ claim("the label holds all the way", all(held))
 # %% [markdown]
 # ## A thousand questions
 #
-# The same attacks with four times the budget, on patients of this clinic. That takes minutes the first time, then it is kept, and
+# The same attacks with five times the budget, on patients of this clinic. That takes minutes the first time, then it is kept, and
 # with `long_curves = False` in the parameters it is left out: go on to the next section then. NES (in blocks, as yours) and Square
 # see probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
 #
@@ -949,8 +950,9 @@ print(f"labels alone, {TRIAL} queries, patient 1: in to {seen[-1]:.0f}/255; with
 # %% [markdown]
 # ### Explain
 #
-# PGD stands still: there is nothing to follow. In a report that would read "robust". But behind the wall is the same model, with
-# the same wrong answers in the same places, and whoever only asks finds them. Square's steps are the full eps, which takes about
+# PGD stands still: there is nothing to follow, and whom it "turned" without moving was turned by the rounding alone. In a report
+# that would read "robust". But behind the wall is the same model, with the same wrong answers in the same places, and whoever only
+# asks finds them. Square's steps are the full eps, which takes about
 # half of the pixels across an edge between two levels. NES asks with tiny steps; most values stay on their level, but the few
 # near an edge jump, and their votes still count. Compare their rows with those without a mask: what did the wall cost? Labels never
 # had a gradient to lose.
