@@ -7,7 +7,7 @@ ifdef DEVICE
 export MEDATTACK_DEVICE = $(DEVICE)
 endif
 
-.PHONY: help lab test run bench build guide
+.PHONY: help lab test run bench build guide site
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\): ## /  make \1#/p' Makefile | awk -F'#' '{printf "%-14s%s\n", $$1, $$2}'
@@ -27,7 +27,7 @@ run: ## run every lesson without a browser; one HTML page each in reports/
 
 bench: ## measure speed side by side with other libraries (more such scripts are in benchmarks/)
 	@bin/setup dev
-	@.venv/bin/python benchmarks/gradient_speed.py $(ARGS)
+	@.venv/bin/python -m benchmarks.side_by_side $(ARGS)
 
 build: ## make the notebooks from solutions/*.py (ARGS=--check only compares)
 	@bin/setup learner
@@ -36,3 +36,7 @@ build: ## make the notebooks from solutions/*.py (ARGS=--check only compares)
 guide: ## gather the teaching notes of all lessons on one page, reports/guide.html
 	@bin/setup learner
 	@$(medattack) guide $(ARGS)
+
+site: ## make a static site of all lessons in reports/site/, with search (ARGS="03 04" for some)
+	@bin/setup site
+	@$(medattack) site $(ARGS)

@@ -23,6 +23,7 @@ _HOMES = {
     "check": "medattack_edu.course.checks",
     "hint": "medattack_edu.course.checks",
     "claim": "medattack_edu.course.claims",
+    "result": "medattack_edu.course.claims",
     "progress": "medattack_edu.course.progress",
     "quiz": "medattack_edu.course.quiz",
 }

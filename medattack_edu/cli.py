@@ -11,6 +11,7 @@ from pathlib import Path
 from medattack_edu import __version__
 
 CLINICS = ("fundus", "chest", "derm")
+REPORTS = Path("reports")
 FAILED, TO_MEND, STOPPED = 1, 2, 130  # exit codes; 130 is what shells call a stop by Ctrl-C
 
 
@@ -101,6 +102,30 @@ def guide(arguments):
     print(f"{lessons} lessons, {notes} notes: {arguments.out}")
 
 
+def site(arguments):
+    """make a static site of all lessons, with search; it is built and read without a network"""
+    from medattack_edu.course.site import build_site, check_tools, executed_notebooks
+
+    check_tools()
+    notebooks = _notebooks(arguments.lessons, "solutions" if arguments.solutions else "lessons")
+    folder, failed = arguments.executed, 0
+    if folder is None:
+        from medattack_edu.course.run import run_lessons
+
+        options = {name: getattr(arguments, name) for name in ("images", "device", "timeout", "jobs")}
+        folder, failed = REPORTS, run_lessons(notebooks, REPORTS, **options)
+    return build_site(executed_notebooks(notebooks, folder), arguments.out) or failed
+
+
+def slides(arguments):
+    """make slides of a lesson: one HTML page that needs no network, the teaching notes behind a key"""
+    from medattack_edu.course.slides import make_slides
+
+    [notebook] = _notebooks([arguments.lesson], "solutions" if arguments.solutions else "lessons")
+    options = {"images": arguments.images, "device": arguments.device, "timeout": arguments.timeout}
+    return make_slides(notebook, arguments.out, **options)
+
+
 def fetch(arguments):
     """download real images (MedMNIST), keep a subset, show its licence"""
     from medattack_edu.clinics import medmnist
@@ -125,10 +150,12 @@ def doctor(arguments):
 
 
 def progress(arguments):
-    """show which exercises are solved"""
+    """show which exercises are solved; --html writes a page to keep or to print"""
     from medattack_edu.course.progress import progress
 
     progress()
+    if arguments.html:
+        progress.save(arguments.html)
 
 
 def _understand(argv):
@@ -157,6 +184,11 @@ def _understand(argv):
     command(guide).add_argument(
         "--out", type=Path, default=Path("reports/guide.html"), help="the page (default: reports/guide.html)"
     )
+    _add_site_options(command(site))
+    showing = command(slides)
+    showing.add_argument("lesson", help="a number (03), which is run, or a notebook that was run already")
+    showing.add_argument("--out", type=Path, default=Path("reports"), help="folder for the slides (default: reports)")
+    _add_kernel_options(showing)
     fetching = command(fetch)
     _add_clinics(fetching)
     fetching.add_argument("--size", type=int, default=128, help="pixels a side: 64, 128 (default) or 224")
@@ -165,7 +197,9 @@ def _understand(argv):
     _add_images(preparing)
     preparing.add_argument("--surrogates", action="store_true", help="the attacker's models of every clinic named, too")
     command(doctor)
-    command(progress)
+    command(progress).add_argument(
+        "--html", type=Path, metavar="FILE", help="write a summary there: one page that needs no network, prints on A4"
+    )
     _add_rehearse_options(command(rehearse))
 
     if argv and not argv[0].startswith("-") and argv[0] not in commands.choices:
@@ -181,8 +215,8 @@ def _understand(argv):
 
 
 def _add_run_options(parser):
-    parser.add_argument("lessons", nargs="*", help="numbers (03) or notebooks; default: all")
-    parser.add_argument("--out", type=Path, default=Path("reports"), help="folder for the pages (default: reports)")
+    _add_lessons(parser)
+    parser.add_argument("--out", type=Path, default=REPORTS, help="folder for the pages (default: reports)")
     parser.add_argument(
         "-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
         help="set a parameter of the lessons, n=16 or eps=2/255; may be repeated",
@@ -192,9 +226,22 @@ def _add_run_options(parser):
         help="run with each of these values, eps=1/255,2/255; repeated: with every combination. Writes one table and one "
         "plot; the same command again goes on where it was stopped",
     )  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="lessons at a time (default: 1)")
+    _add_jobs(parser)
     parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://10.0.0.1:8786")
     _add_kernel_options(parser)
+
+
+def _add_site_options(parser):
+    _add_lessons(parser)
+    parser.add_argument(
+        "--out", type=Path, default=REPORTS / "site", help="folder for the site (default: reports/site)"
+    )
+    parser.add_argument(
+        "--executed", metavar="DIR", type=Path,
+        help="take the notebooks that medattack run left there; default: run the lessons now, into reports",
+    )  # fmt: skip
+    _add_jobs(parser)
+    _add_kernel_options(parser, images="phantom")  # a site is made to be shown, and phantoms may be
 
 
 def _add_rehearse_options(parser):
@@ -206,19 +253,28 @@ def _add_rehearse_options(parser):
     _add_kernel_options(parser)
 
 
-def _add_kernel_options(parser):
+def _add_lessons(parser):
+    parser.add_argument("lessons", nargs="*", help="numbers (03) or notebooks; default: all")
+
+
+def _add_jobs(parser):
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="lessons at a time (default: 1)")
+
+
+def _add_kernel_options(parser, images=None):
     parser.add_argument("--solutions", action="store_true", help="run the solutions instead of the lessons")
     parser.add_argument("--device", help="cpu or cuda (default: what there is)")
     parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take (default: 600)")
-    _add_images(parser)
+    _add_images(parser, images)
 
 
 def _add_clinics(parser):
     parser.add_argument("clinics", nargs="*", metavar="CLINIC", help="fundus, chest, derm; default: all three")
 
 
-def _add_images(parser):
-    parser.add_argument("--images", help="auto (default), phantom, medmnist, real, or the path of a folder")
+def _add_images(parser, default=None):
+    kinds = "auto, phantom, medmnist, real, or the path of a folder"
+    parser.add_argument("--images", default=default, help=f"{kinds} (default: {default or 'auto'})")
 
 
 def _sentence(text):

@@ -82,7 +82,8 @@ def device():
     here = runtime.device()  # raises ValueError with advice of its own if MEDATTACK_DEVICE can't be had
     if here.type == "cuda":
         name, free = torch.cuda.get_device_name(here), torch.cuda.mem_get_info(here)[0]
-        return Finding(f"{name}, {free / GB:.1f} GB free")
+        advice = "" if free >= LEAST_MEMORY else "Stop what else uses the GPU, or set MEDATTACK_DEVICE=cpu."
+        return Finding(f"{name}, {free / GB:.1f} GB free", advice)
     return Finding("CPU; every lesson is made for it")
 
 

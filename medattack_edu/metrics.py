@@ -11,6 +11,7 @@ import torch
 from medattack_edu.attacks.patches import ANGLES, place, random_placements
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+ROUNDING = 1e-6  # by which a sum of shares may miss a whole number
 BATCH = 16  # images evaluated at once; memory, not speed, sets it
 
 
@@ -82,10 +83,19 @@ def proportion(hits, n):
     """Share of `hits` in `n` with the Wilson score interval (Wilson 1927), which also holds near 0 and 1.
 
     `hits` need not be whole: an image may count in part, by the share of its placements that deceived the model.
+
+    Raises:
+        ValueError: if there are more hits than `n`, or fewer than none.
     """
     hits, n = float(hits), int(n)
     if n == 0:
         return Estimate(math.nan, 0, 1, 0)
+    if not -ROUNDING * n <= hits <= (1 + ROUNDING) * n:
+        raise ValueError(
+            f"{hits:g} hits in {n}: there can't be {'fewer than none' if hits < 0 else 'more hits than tries'}. n counts images; an image that is "
+            "tried several times counts by the share of its tries that hit, at most 1."
+        )
+    hits = min(max(hits, 0), n)
     share, z2 = hits / n, Z_95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)

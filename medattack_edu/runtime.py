@@ -3,6 +3,7 @@
 Nothing about images, models or lessons lives here. PyTorch is imported inside the functions that need it.
 """
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medattack_edu import container
+
+PREPARED = (".safetensors", ".json")  # what `medattack prepare` leaves behind
+OWN = ("progress", "jupyter")  # folders of one learner's own, of which nobody reads another's
 
 
 class CacheUnavailable(OSError):
@@ -75,40 +79,77 @@ def data_root():
 def cache_dir(*parts):
     """A folder under ``MEDATTACK_CACHE`` or the user's cache folder, made if it isn't there.
 
-    Raises:
-        CacheUnavailable: if it can't be made or written.
-    """
-    root = os.environ.get("MEDATTACK_CACHE")
-    if root:
-        root = Path(root).expanduser()
-    else:
-        import platformdirs
+    A cache that somebody else has prepared and that may only be read, as on a hub, is read all the same: the folder is then
+    one under the user's own cache folder, with a link to each prepared file, and what is missing is made and kept there.
 
-        root = platformdirs.user_cache_path("medattack")
+    Raises:
+        CacheUnavailable: if it can neither be made nor read.
+    """
+    import platformdirs
+
+    users = platformdirs.user_cache_path("medattack")
+    named = os.environ.get("MEDATTACK_CACHE")
+    root = Path(named).expanduser() if named else users
     folder = root.joinpath(*parts)
+    if _can_be_written(folder):
+        return folder
+    if root.is_dir() and os.access(root, os.R_OK | os.X_OK):
+        own = users.joinpath(*parts)
+        if _can_be_written(own) and _linked(folder, own, shared=not set(parts) & set(OWN)):
+            return own
+        if folder.is_dir():
+            return folder  # for reading alone; whoever has to write is told by `atomic_path`
+    raise CacheUnavailable(_unwritable(f"The cache folder {folder} can't be written."))
+
+
+def _can_be_written(folder):
+    """Whether the folder is there, or could be made now, and takes files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
+        return os.access(folder, os.W_OK)
     except OSError:
-        writable = False
-    if not writable:
-        raise CacheUnavailable(
-            f"The cache folder {folder} can't be written. Set MEDATTACK_CACHE to a folder that can, for example "
-            f"MEDATTACK_CACHE={Path(tempfile.gettempdir()) / 'medattack'}."
-        )
-    return folder
+        return False
+
+
+def _linked(prepared, own, shared):
+    """Link every prepared file into the own folder; False where the system makes no links. What is there already stays."""
+    for path in prepared.rglob("*") if shared else ():
+        inside = path.relative_to(prepared)
+        if path.suffix not in PREPARED or path.name.startswith(".") or set(inside.parts) & set(OWN):
+            continue
+        link = own / inside
+        if link.exists():
+            continue
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if link.is_symlink():  # to a prepared folder that has moved
+                link.unlink(missing_ok=True)
+            with contextlib.suppress(FileExistsError):  # another kernel was faster
+                link.symlink_to(path.resolve())
+        except OSError:
+            return False
+    return True
+
+
+def _unwritable(what):
+    """What is wrong, and what to do about it."""
+    example = f"MEDATTACK_CACHE={Path(tempfile.gettempdir()) / 'medattack'}"
+    return f"{what} Set MEDATTACK_CACHE to a folder that can, for example {example}."
 
 
 @contextmanager
 def atomic_path(path):
     """Write a file whole or not at all: yields a temporary path beside `path` and renames it when the block succeeds.
 
-    A reader never meets half a file, and two processes that write the same file both succeed.
+    A reader never meets half a file, and two processes that write the same file both succeed. The file may be read by
+    whom this user's files may be read by: some libraries write theirs for the user alone, and a cache is shared.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    usual = _usual_mode(temporary)
     try:
         yield temporary
+        temporary.chmod(usual)
         os.replace(temporary, path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -119,3 +160,20 @@ def atomic_path(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(path):
+    """The permissions that a new file gets at this path, which isn't there; nothing stays there.
+
+    Raises:
+        CacheUnavailable: if none may be made there.
+    """
+    try:
+        path.touch()
+        mode = path.stat().st_mode
+        path.unlink()
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise CacheUnavailable(_unwritable(f"The folder {path.parent} can't be written.")) from error
+        raise
+    return mode

@@ -94,10 +94,14 @@ def gallery(x, y, classes, model=None, columns=8):
     n = len(x)
     columns = max(1, min(columns, n))
     rows = max(1, math.ceil(n / columns))
-    alt = f"{n} images: " + ", ".join(f"{int((y == k).sum())} {name}" for k, name in enumerate(classes)) + "."
+    counts = [(int((y == k).sum()), readable(name)) for k, name in enumerate(classes)]
+    alt = f"{n} images: " + ", ".join(f"{count} {name}" for count, name in counts if count) + "."
     height = 1.75 if model is None else 2.2
     figure, axes = picture(1.5 * columns, height * rows, rows, columns, alt, squeeze=False)
     said = answers(model, x) if model is not None else None
+    if said:
+        right = sum(answer == int(truth) for answer, truth in zip(said[0], y, strict=True))
+        figure.alt += f" The model is right on {right} of {n}."
     for i, ax in enumerate(axes.flat):
         ax.set_axis_off()
         if i >= n:

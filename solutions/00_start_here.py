@@ -444,9 +444,13 @@ claim("your accuracy is the library's", abs(yours - scores.accuracy) < 1e-6)
 # | 04 | [Projected gradient descent](04_projected_gradient_descent.ipynb) | the strong one: many small steps |
 # | 05 | [Black box: transfer](05_black_box_transfer.ipynb) | an attack on a model that you never see |
 # | 06 | [Black box: queries](06_black_box_queries.ipynb) | an attack by questions alone |
-# | 07 to 12 | in preparation | patches, the physical world; why it works; how to harden a model |
+# | 07 | [Adversarial patches](07_adversarial_patches.ipynb) | a sticker that wins wherever it is stuck |
+# | 08 | [The physical world](08_the_physical_world.ipynb) | attacks on things, that a camera has to see |
+# | 09 to 12 | in preparation | three clinics; why it works; how to harden a model |
 #
-# Each takes 30 to 60 minutes, and builds on those before it. Here is what you have solved so far:
+# Each takes 45 to 90 minutes, and builds on those before it. Here is what you have solved so far.
+# `progress.save("summary.html")`, in a cell of your own, writes the same as a page to keep or to print, with the hints
+# that you used and the time that you worked.
 
 # %% [markdown] tags=["instructor"]
 # **Never drop "What this is for".** Two minutes: read the bold sentences in turn, and ask: "May you attack the model of

@@ -71,6 +71,7 @@ from medattack_edu import (
     open_clinic,
     progress,
     quiz,
+    result,
     show,
 )
 
@@ -594,6 +595,8 @@ claim(
 )
 claim("noise of this size fools fewer than one in three", fooled["noise"] < 1 / 3)
 claim("the accuracy under FGS is below that under noise", after["FGS"].accuracy < after["noise"].accuracy)
+result("accuracy under FGS", after["FGS"].accuracy)
+result("success of FGS", fooled["FGS"])
 
 # %% [markdown]
 # ### Explain

@@ -67,6 +67,7 @@ from medattack_edu import (
     open_clinic,
     progress,
     quiz,
+    result,
     show,
 )
 
@@ -301,6 +302,7 @@ claim(
 )
 claim("PGD climbs higher than FGS", loss["PGD"] > loss["FGS"], f"mean loss {loss['PGD']:.2f} and {loss['FGS']:.2f}")
 claim("noise of this size turns at most one image in eight", success["noise"] <= 1 / 8, f"{success['noise']:.2f}")
+result("success of PGD", success["PGD"])
 
 # %% [markdown]
 # ## 5. Watch a walk
@@ -459,6 +461,7 @@ show.perturbation(x[0], attacked[0], victim, y[0], names)
 claim("not one answer is right any more", rows["PGD"].accuracy == 0)
 claim("the order of the patients is turned round: the AUC is below 0.05", rows["PGD"].auc < 0.05)
 claim("the wrong answers are surer than the right ones were", rows["PGD"].confidence > clean.confidence)
+result("AUC under PGD", rows["PGD"].auc)
 as_before = ((rows["noise"].probabilities > 0.5) == (clean.probabilities > 0.5)).float().mean().item()
 claim("noise of this size leaves at least 6 in 10 answers as they were", as_before >= 0.6, f"{as_before:.2f}")
 

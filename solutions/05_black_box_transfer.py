@@ -65,6 +65,7 @@ from medattack_edu import (
     metrics,
     open_clinic,
     quiz,
+    result,
     show,
 )
 
@@ -266,6 +267,7 @@ print("made on twin, after saving", attack_success(victim, x, on_twin, y).after_
 twin_rate, noise_rate = transfer_rate(victim, x, on_twin, y), transfer_rate(victim, x, noise, y)
 claim("made on the twin, the attack turns at least a quarter of the victim's right answers", twin_rate >= 0.25, f"{twin_rate:.2f}")
 claim("noise of that size turns fewer: at least 10 points less", twin_rate - noise_rate >= 0.1, f"{noise_rate:.2f}")
+result("transfer rate from the twin", twin_rate)
 
 # %% [markdown]
 # ## Who deceives whom?
@@ -642,6 +644,7 @@ for source, share in together.items():
 claim("made on the twin, one perturbation turns at least a quarter of the patients in twin and victim alike", both >= 0.25, f"{both:.2f}")
 claim("the ensemble turns at least as many in all three models as any member's attack does",
       together["ensemble"] >= max(together[kind] for kind in team), f"{together['ensemble']:.2f}")  # fmt: skip
+result("turned by the ensemble in all three models", together["ensemble"])
 
 # %% [markdown]
 # ## The surrogate that betrays the victim

@@ -71,6 +71,7 @@ from medattack_edu import (
     metrics,
     open_clinic,
     quiz,
+    result,
     show,
     studies,
 )
@@ -571,7 +572,7 @@ show.perturbation(x[which], board["NES"][0][which], victim, y[which], names)
 # 200 questions are few. NES never saw a gradient, and yet it moves the answers towards the border. Ilyas and others give their attack
 # 10,000 queries as a default, and a million in the script for the paper [2].
 #
-# Now watch it at work, with 100 questions. In the explorer below four of the patients are attacked by NES, and by an attack
+# Now watch it at work, with 40 questions. In the explorer below four of the patients are attacked by NES, and by an attack
 # called Square which you will meet soon. Move the queries. Which patient turns first? What does the perturbation look like?
 
 # %%
@@ -1061,6 +1062,8 @@ show.perturbation(x[best], mine[best], victim, y[best], names)
 # %%
 ours, control = board["my_attack"][1], board["noise"][1]
 claim("my_attack turns as many patients as noise or more, but for at most one", ours >= control - 1.01 / n, f"{ours:.2f} and {control:.2f}")
+result("turned by my_attack", ours)
+result("turned by noise", control)
 
 # %% [markdown]
 # ## Five minutes as the defender

@@ -23,15 +23,28 @@
 # - train a patch that is *targeted*, *universal* and *robust*, and say what each of the three words claims;
 # - measure its success so that nobody can say you cheated: over scales, over rotations, on unseen images;
 # - tell what a patch does to a clinic from what any odd piece of skin would do;
-# - print it, photograph it, and say what is left of it.
+# - put it on paper at true size, and measure what a camera leaves of it.
 #
 # | | |
 # |---|---|
-# | Time | about 60 minutes |
+# | Time | 90 to 120 minutes; sections 7 and 9 can be left out |
 # | You need | [lesson 04](04_projected_gradient_descent.ipynb) (walking along a gradient, targets); [lesson 05](05_black_box_transfer.ipynb) (surrogates) |
 # | Your machine needs | nothing more: no network, no GPU, no printer |
 #
 # Everything that you attack here is a model of this course, on public or synthetic images. Keep it so.
+
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** Show the toaster row of section 1 and the three rows of section 4, and nothing else. "The top row says
+# *toaster* to you. The bottom row says it to the network. Nobody hid anything." Then the question of the whole lesson:
+# "How much of what it does would *any* odd sticker do?"
+#
+# **Set up.** The patches are made once (`medattack prepare`), the toaster in some minutes. Print `toaster_patch.pdf`
+# beforehand, 15 cm wide, and bring a banana: a room that photographs it remembers it.
+#
+# **Time.** Two hours alone, 90 minutes if you lead. A picture of a toaster and the operator: 8 minutes, and 15 to 25 for
+# Exercise 1; the expectation: 15; the patch: 6; rotation: 15; turning it yourself: 8; the logarithm: 8; medicine: 18;
+# paper and camera: 7; the clinic and the quiz: 8. **If time is short:** leave out sections 7 and 9, and give Exercise 1's
+# second hint at once.
 
 # %% tags=["parameters"]
 clinic = "derm"  # "derm", "fundus" or "chest"
@@ -56,6 +69,7 @@ from medattack_edu import (
     open_clinic,
     progress,
     quiz,
+    result,
     show,
 )
 
@@ -73,13 +87,13 @@ print("accuracy before any attack:", evaluate(victim, x, y).accuracy)
 # hides. A **patch** doesn't: it lies in the scene like a sticker, for everybody to see.
 #
 # We begin far from any clinic, with a network that knows the 1,000 classes of ImageNet. A *toaster* is one of them. The network is
-# the EfficientNet-Lite0 that our victims grew from. It is none of those for which the first such patches were made [1]: Inception, ResNet50,
-# Xception, VGG16 and VGG19 [3]. The six photographs come with the libraries scikit-image and scikit-learn.
+# the EfficientNet-Lite0 that our victims grew from. The six photographs come with the libraries scikit-image and scikit-learn.
 #
 # ### Predict
 #
-# In the paper's video, as the talk behind this course tells it, a network looks at a banana. Somebody adds a *picture of a toaster*,
-# and later a patch [2]. Here is the first half. A drawn toaster is stuck into each photograph, four tenths as wide as the photograph.
+# The paper that began this has a video. As the talk behind this course tells it, a network looks at a banana; somebody adds a *picture of
+# a toaster*, and later a patch [1, 2]. We have no banana yet (section 6 asks for yours), so six other things take its place. Here is the first half: a
+# drawn toaster is stuck into each photograph, four tenths as wide as the photograph.
 #
 # You would say: a cat with a picture of a toaster. The network has to choose one word. Which will it take?
 #
@@ -98,8 +112,9 @@ picture_of_one = toaster_picture(224)
 CORNER = {"location": (0.68, 0.68), "scale": 0.4}  # at the lower right, so that one sees the rest
 
 
+# %% jupyter={"source_hidden": true}
 def exhibit(rows, titles):
-    """Photographs in rows, with the network's word under each; the word toaster is red."""
+    """Photographs in rows, with the network's word under each; the word toaster is bold and orange."""
     figure, axes = show.picture(1.95 * len(titles) + 0.3, 2.35 * len(rows) + 0.5, len(rows), len(titles), squeeze=False)
     told = []
     for row, (name, shown) in zip(axes, rows.items(), strict=True):
@@ -117,18 +132,23 @@ def exhibit(rows, titles):
     return figure
 
 
+# %%
 with_picture = attacks.place(picture_of_one, photos, mask="square", **CORNER)
+alone = metrics.logits(imagenet, picture_of_one[None]).softmax(1)[0, TOASTER]
+print(f"the drawing by itself, as large as the frame: toaster {show.percent(float(alone))}")
 exhibit({"as it is": photos, "with a picture": with_picture}, photo_names)
 
 # %% [markdown]
 # ### Explain
 #
-# Not every word was right to begin with, and some change now that a corner is hidden. But the network shrugs the toaster off. It has to
+# Not every word was right to begin with, and some are others now: the sticker hides what lay under it, and a silver box in the scene may have a say. But
+# none of them becomes *toaster*. It isn't the drawing's fault. By itself, filling the frame, the network knows it for one (the printed line). But it has to
 # choose *one* word for a scene, and a small picture of a toaster is less toaster than a whole cat is cat.
 #
 # What would be *more* of a toaster than a toaster?
 
 # %%
+claim("the drawing by itself is a toaster to the network", show.answers(imagenet, picture_of_one[None])[0] == [TOASTER], show.percent(float(alone)))
 plain_words, picture_words = (torch.tensor(show.answers(imagenet, shown)[0]) for shown in (photos, with_picture))
 claim("no photograph is called a toaster as it is", bool((plain_words != TOASTER).all()))
 claim("with the picture, at most two of the six are", int((picture_words == TOASTER).sum()) <= 2)
@@ -152,9 +172,13 @@ claim("with the picture, at most two of the six are", int((picture_words == TOAS
 #
 # $$ v = \frac{1}{s}\begin{pmatrix}\cos a & -\sin a\\ \sin a & \cos a\end{pmatrix}(u - c) $$
 #
-# (move back by the centre c, turn back by the angle a, undo the scale s). Both u and v are counted from -1 to 1 across
-# their image, and the second coordinate points down. Where |v| is 1 or less, the scene lies under the disc. PyTorch has both parts ready:
-# `F.affine_grid` computes v for every pixel u from a matrix (N, 2, 3), and `F.grid_sample` looks the colours up.
+# (move back by the centre c, turn back by the angle a, undo the scale s). Mind the two ways to count. `location` runs from 0 to 1; u, v and c
+# run from -1 to 1 across their image, so a location of 0.5 is a c of 0. The second coordinate points down. Where |v| is 1 or less, the scene lies
+# under the disc.
+#
+# PyTorch has both parts ready. `F.affine_grid` computes v for every pixel u from a matrix (N, 2, 3): its first two columns are multiplied with u, its
+# third is added. (Multiply the formula out. What stands before u? What is left?) `F.grid_sample` then looks the colours up. Tell both
+# `align_corners=False`, or they count from different edges, and the second `padding_mode="border"`, or the disc gets a dark rim.
 #
 # ### Exercise 1: the operator
 #
@@ -188,15 +212,25 @@ def place(patch, x, location, angle, scale):
 
 place = check.place(place)
 
+# %% [markdown] tags=["instructor"]
+# **Where everybody stops:** the location counts from 0 to 1 and the centre from -1 to 1; and the shift, which goes through
+# the turn and the scale as the pixel does. Draw one scene, one patch, one arrow from a pixel of the *scene* back into the patch.
+# **Ask:** "Half the scale: is the step in the patch half or double?"
+#
+# **Common wrong answers.** Location as (down, right). Degrees given to `sin`. The scale multiplied. Clockwise. The square
+# left around the disc. `x[...] = ` in place: by the next call the scenes carry old patches.
+
 # %% [markdown]
-# Your operator at work: the same picture in the same scene, six times.
+# Your operator at work: the same picture in the same scene, six times. (From here on the lesson uses your `place` in the exercises, and
+# the course's own, `attacks.place`, where results are measured. That one does two things more: it mixes the pixels on the disc's edge by how much of each is
+# covered, and it averages a patch that is finer than the scene before it shrinks it. So numbers made with yours may differ a little from somebody else's.)
 
 # %%
 trials = torch.tensor([[0.5, 0.5, 0, 0.4], [0.3, 0.3, 22.5, 0.4], [0.7, 0.3, -22.5, 0.4], [0.3, 0.7, 90, 0.4], [0.6, 0.6, 0, 0.7], [0.75, 0.75, 180, 0.3]])  # fmt: skip
 trials = trials.to(photos.device)
 espresso = photos[:1].expand(6, -1, -1, -1)
 exhibit({"your A(p, x, l, t)": place(picture_of_one, espresso, trials[:, :2], trials[:, 2], trials[:, 3])},
-        [f"({a:g}, {d:g}), {turn:g}°, {s:g}" for a, d, turn, s in trials.tolist()])  # fmt: skip
+        [f"location ({a:g}, {d:g})\nangle {turn:g}°, scale {s:g}" for a, d, turn, s in trials.tolist()])  # fmt: skip
 
 # %% [markdown]
 # ## 3. The expectation
@@ -217,7 +251,8 @@ exhibit({"your A(p, x, l, t)": place(picture_of_one, espresso, trials[:, :2], tr
 #
 # ### Exercise 2: the expectation
 #
-# `draw(k)` gives you locations, angles and scales for `k` images, three tensors, new ones at each call. (`hint("expected_log_probability")`)
+# `draw(k)` gives you locations, angles and scales for `k` images, three tensors, new ones at each call. `times` says how many rounds of
+# draws go into one estimate. (When we train, one round will do: each step draws anew, and the steps add up.) (`hint("expected_log_probability")`)
 
 
 # %%
@@ -247,12 +282,22 @@ expected_log_probability = check.expected_log_probability(expected_log_probabili
 # %% [markdown]
 # ### Predict
 #
-# With your two functions, training is four lines. You will watch the first 12 steps of it on each of two tasks, from a grey patch:
+# With your two functions, a step of training is four lines:
 #
-# - *toaster*, out of 1,000 classes, on made-up scenes and photographs (not the six above);
-# - in your clinic, out of two classes: a patch that calls the healthy sick, on images of the attacker's own.
+# ```python
+# adam.zero_grad()
+# expected_log_probability(model, patch, scenes, target, place, draw, 1).backward()
+# adam.step()
+# patch.data.clamp_(0, 1)  # a patch is a picture, too
+# ```
 #
-# In which of the two does the log probability rise faster? Is either done after 12 steps? (To save time both run at 128 px here.)
+# You will watch 12 such steps on each of two tasks, from a grey patch. (To save time both run at 128 px.)
+#
+# - *toaster*, out of 1,000 classes. The scenes never end: photographs (not the six above) and *dead leaves*, random shapes that cover each
+#   other as leaves on the ground do, cropped, mixed and recoloured anew each time.
+# - *your clinic*, out of two classes: a patch that calls the healthy sick, on images of the attacker's own.
+#
+# Where does each begin? Is either beyond one half after 12 steps?
 #
 # ### Run
 
@@ -276,20 +321,28 @@ def draw_with(generator, scale=0.4, degrees=DEGREES):
 
 
 def train(model, supply, target, objective, steps=12, batch=8):
-    """Climb `objective` with Adam, from grey. Returns the patch and, every four steps, its log probability on fixed scenes."""
+    """Climb `objective` with Adam, from grey. Returns, before and after every four steps, the log probability on fixed scenes.
+
+    supply(batch, generator) gives new scenes at each call.
+    """
     generator = torch.Generator().manual_seed(seed)
     fixed = supply(batch, torch.Generator().manual_seed(seed + 1))
     patch = torch.full((3, 64, 64), 0.5, device=runtime.device(), requires_grad=True)
-    adam, history = torch.optim.Adam([patch], lr=0.05, maximize=True), []
-    for step in tqdm(range(steps + 1), desc="training", leave=False):
-        if step % 4 == 0:
-            with torch.no_grad():
-                history.append(expected_log_probability(model, patch, fixed, target, place, draw_with(torch.Generator().manual_seed(2)), 1).item())
-        adam.zero_grad()
+    adam = torch.optim.Adam([patch], lr=0.05, maximize=True)
+
+    @torch.no_grad()
+    def now():
+        return expected_log_probability(model, patch, fixed, target, place, draw_with(torch.Generator().manual_seed(2)), 1).item()
+
+    history = [now()]
+    for step in tqdm(range(1, steps + 1), desc="training", leave=False):
+        adam.zero_grad()  # these are the four lines
         objective(model, patch, supply(batch, generator), target, place, draw_with(generator), 1).backward()
         adam.step()
         patch.data.clamp_(0, 1)
-    return patch.detach(), history
+        if step % 4 == 0:
+            history.append(now())
+    return history
 
 
 others, _ = photographs(SIZE, [name for name in FILES if name not in SHOWN])
@@ -303,39 +356,49 @@ def healthy(batch, generator):
     return well[torch.randint(len(well), (batch,), generator=generator).to(well.device)]
 
 
-short_toaster, toaster_climb = train(imagenet, universe, TOASTER, expected_log_probability)
-short_clinic, clinic_climb = train(victim, healthy, 1, expected_log_probability)
+toaster_climb = train(imagenet, universe, TOASTER, expected_log_probability)
+clinic_climb = train(victim, healthy, 1, expected_log_probability)
 
-# %%
-def climbs(lines, title):
-    """Log probabilities by step, and the line above which the target is likelier than not."""
-    figure, ax = show.picture(8.5, 3.6)
-    for (label, history), colour, style in zip(lines.items(), show.LINES, show.STYLES, strict=False):
-        ax.plot(range(0, 4 * len(history), 4), history, style, marker="o", color=colour, linewidth=2, label=label)
-    ax.axhline(torch.tensor(0.5).log().item(), color="0.45", linestyle=":", label="probability one half")
-    ax.set(xlabel="steps", ylabel="log probability of the target", title=title)
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False)
-    figure.alt = f"{title}. " + "; ".join(f"{label}: from {history[0]:.1f} to {history[-1]:.1f}" for label, history in lines.items()) + "."
+
+# %% jupyter={"source_hidden": true}
+def climbs(tasks, title):
+    """A panel for each task: mean log probabilities by step, one line for each objective."""
+    looks = {"log probability": (show.BLUE, "-"), "probability": (show.RED, "--")}
+    figure, axes = show.picture(9.5, 3.8, 1, len(tasks))
+    figure.suptitle(title)
+    for ax, (task, histories) in zip(axes, tasks.items(), strict=True):
+        for objective, history in histories.items():
+            colour, style = looks[objective]
+            ax.plot(range(0, 4 * len(history), 4), history, style, marker="o", color=colour, linewidth=2, label=f"trained on the {objective}")
+        if max(map(max, histories.values())) > -3:
+            ax.axhline(torch.tensor(0.5).log().item(), color="0.45", linestyle=":", label="one half")
+        ax.set(xlabel="steps", ylabel="mean log probability", title=task)
+        ax.set_xticks(range(0, 4 * len(history), 4))
+        ax.grid(alpha=0.25)
+        ax.legend(frameon=False, fontsize=10)
+    told = [f"{task}, trained on the {objective}: from {h[0]:.1f} to {h[-1]:.1f}" for task, lines in tasks.items() for objective, h in lines.items()]
+    figure.alt = f"{title}. " + "; ".join(told) + "."
     return figure
 
 
-climbs({"toaster, of 1,000 classes": toaster_climb, f"{names[1]}, of 2": clinic_climb}, "The first 12 steps, on 8 fixed scenes")
+TASKS = ("toaster, of 1,000 classes", f"{names[1]}, of 2 classes")
+climbs({task: {"log probability": climb} for task, climb in zip(TASKS, (toaster_climb, clinic_climb), strict=True)},
+       "12 steps, watched on 8 fixed scenes")  # fmt: skip
 
 # %% [markdown]
 # ### Explain
 #
-# Both climb. In the clinic the target has a single rival and begins near it: a few steps go most of the way. The toaster
-# has 999 rivals, and begins with a probability of less than one in ten thousand (a log probability below -9).
+# Both climb (the two axes differ). The toaster has 999 rivals: it begins with a probability of less than one in ten thousand (a
+# log probability below -9), and 12 steps bring it nowhere near one half. In the clinic the target has a single rival. It begins far higher, and
+# after 12 steps it is in sight of the dotted line, or beyond it.
 #
 # So the toaster takes minutes. It was trained once, when the course was prepared, by `attacks.train_patch`, which is your
 # four lines with more care. Three things went into it:
 #
-# - **A universe.** A patch that is trained on a dozen photographs can learn these by heart. Ours saw scenes without
-#   end: photographs cropped, mixed and recoloured, and *dead leaves*, random shapes that cover each other as leaves on the ground do.
-# - **A start.** It began as the drawn toaster that the network shrugs off, and not as grey.
-# - **A handicap.** During training the toaster's logit was lowered, so that scenes which are already won still have
-#   something to teach.
+# - **A universe.** A patch that is trained on a dozen photographs can learn these by heart. Ours saw scenes without end, made as above.
+# - **A start.** It began as the drawn toaster, and not as grey.
+# - **A handicap.** During training the toaster's logit was lowered by 6, so the patch had to win by that much before a scene
+#   had nothing left to teach.
 #
 # How much each of them matters was not measured one by one. **The six photographs of this lesson it has never seen**, but its makers
 # have: they chose the recipe while they looked at them, so the next figures flatter it a little.
@@ -370,8 +433,18 @@ exhibit(
 
 # %% [markdown]
 # One place each is an anecdote. Now every photograph gets the sticker in three random places, turned by up to 22.5 degrees, at
-# each of five scales. That makes 18 trials at each scale, but what counts are the photographs. Places on one photograph go well or badly
-# together, so the interval stands on six.
+# each of five scales. That makes 18 trials at each scale, but six photographs, and the interval stands on these: a photograph that is easy is easy
+# everywhere on it.
+
+# %% jupyter={"source_hidden": true}
+def with_bars(ax, xs, rates, label, colour, style="-", shift=0.0):
+    """Estimates as points with their 95 % intervals, moved sideways by `shift` so that two lines don't hide each other."""
+    values = [float(rate) for rate in rates]
+    below, above = [v - r.low for v, r in zip(values, rates, strict=True)], [r.high - v for v, r in zip(values, rates, strict=True)]
+    ax.errorbar([x + shift for x in xs], values, yerr=[below, above], fmt=f"o{style}", color=colour, capsize=3, elinewidth=1, linewidth=2, label=label)
+    ax.set_ylim(-0.03, 1.03)
+    ax.grid(alpha=0.25)
+
 
 # %%
 PLACES = 3
@@ -387,34 +460,40 @@ def by_scale(patch, mask="disc"):
 
 
 patch_rates, picture_rates = by_scale(toaster.patch), by_scale(picture_of_one)
-figure = show.curves(
-    {"the patch": (scales, patch_rates), "a picture of a toaster": (scales, picture_rates)},
-    xlabel="scale: side of the sticker over side of the scene",
-    ylabel=f"called a toaster ({patch_rates[0].n} photographs)",
-    title="Success by scale, on photographs it was not trained on",
-)
-figure.axes[0].set_ylim(-0.03, 1.03)
+figure, ax = show.picture(8.5, 4.4)
+with_bars(ax, scales, patch_rates, "the patch", show.BLUE)
+with_bars(ax, scales, picture_rates, "a picture of a toaster", show.RED, "--", shift=0.006)
+ax.set(xlabel="scale: side of the sticker over side of the scene", ylabel=f"called a toaster ({patch_rates[0].n} photographs)",
+       title="Success by scale, on photographs it was not trained on")  # fmt: skip
+ax.legend(frameon=False, loc="upper left")
+figure.alt = "Success by scale. " + "; ".join(f"{s:g}: patch {float(p):.2f}, picture {float(c):.2f}" for s, p, c in zip(scales, patch_rates, picture_rates, strict=True))
 figure
 
 # %%
 for scale, rate, control in zip(scales, patch_rates, picture_rates, strict=True):
-    print(f"scale {scale:g} ({78.5 * scale**2:4.1f} % of the scene)   patch {float(rate):.2f} ({rate.low:.2f} to {rate.high:.2f})   "
-          f"picture {float(control):.2f} ({control.low:.2f} to {control.high:.2f}),  n = {rate.n}")  # fmt: skip
+    print(f"scale {scale:g}   patch, a disc on {78.5 * scale**2:4.1f} % of the scene: {float(rate):.2f} ({rate.low:.2f} to {rate.high:.2f})   "
+          f"picture, a square on {100 * scale**2:4.1f} %: {float(control):.2f} ({control.low:.2f} to {control.high:.2f}),  n = {rate.n}")  # fmt: skip
 
 # %% [markdown]
 # ### Explain
 #
-# The same size, the same places: the picture says *toaster* to you, the patch says it to the network.
+# The picture says *toaster* to you, the patch says it to the network. And the picture has the better of it: it is a square, so at the same
+# scale it covers more. (One of 18 trials moves a number by 0.06, so a dip of that size says nothing.)
 #
-# The authors' own code tried theirs on 100 images at each size. Read off its plots, give or take 3 points: a patch on a
-# tenth of the area (our scale 0.36), made for one network, wins on 89 % with Xception, 77 with ResNet50, 74 with Inception, 68 with
-# VGG16 and 38 with VGG19. A *photograph* of a real toaster on a tenth of the area wins on 0 to 4 %, on half of the area on 33 to 83 % [3]. Other networks,
-# other images, many more of them: compare the shape of the curves, not the digits.
+# Is that how such curves look? The authors tried theirs on 100 images at each size, with Inception, ResNet50, Xception, VGG16 and VGG19, none of which is
+# ours. Read off the plots in their code, give or take 3 points [3]:
+#
+# | share of the scene | our scale, as a disc | a patch made for one network | a *photograph* of a real toaster |
+# |---|---|---|---|
+# | below 4 % | below 0.23 | next to nothing, but with Xception | |
+# | 10 % | 0.36 | 38 % (VGG19) to 89 % (Xception) | 0 to 4 % |
+# | 50 % | 0.80 | | 33 to 83 % |
 
 # %%
 claim("the patch wins more often than the picture, at half of the side", patch_rates[3] > picture_rates[3] + 0.2,
       f"{patch_rates[3]:.2f} and {picture_rates[3]:.2f}")  # fmt: skip
 claim("a larger patch wins more often: 0.5 against 0.2", patch_rates[3] > patch_rates[0])
+result("success of the toaster patch, half of the side", patch_rates[3])
 
 # %% [markdown]
 # ## 5. How far can you turn it?
@@ -422,12 +501,13 @@ claim("a larger patch wins more often: 0.5 against 0.2", patch_rates[3] > patch_
 # ### Predict
 #
 # It was trained on turns of up to 22.5 degrees either way. The talk that this course grew from says: up to about 20 degrees in
-# either direction [2]. What happens at 30? At 45? Upside down would be 180: is there a way back up?
+# either direction [2]. What happens at 30? At 45? At a right angle? Upside down is 180: is there a way back up?
 #
 # ### Exercise 3: success over rotations
 #
-# Three rules keep the number honest. An image that is called a toaster *before* doesn't count. Only the target is
-# a success, not just any wrong word. And n is the number of *images*: `metrics.proportion(hits, n)` takes parts of an image, too.
+# Three rules keep the number honest. An image that is called a toaster *before* doesn't count. (What an image is called is the class with the
+# highest logit, by however little.) Only the target is a success, not just any wrong word. And n is the number of *images*. Each is tried in T
+# places, and counts by the share of them that won: 3 of 4 make it three quarters of a hit. `metrics.proportion(hits, n)` takes such sums.
 # (`hint("success_over_rotations")`)
 
 
@@ -459,11 +539,22 @@ def success_over_rotations(model, x, patch, target, place, angles, locations, sc
 
 success_over_rotations = check.success_over_rotations(success_over_rotations)
 
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** Hits not divided by the places; places taken for images (n = 16); everybody counts; any wrong word
+# counts; "one place works" counts. **Ask:** "I try one photograph in a thousand places. How sure am I of the *next* photograph?"
+#
+# **Take guesses for 180 degrees before the run**, on paper. Rooms like the idea of a way back up. **Then read the intervals
+# aloud:** with six photographs they overlap from one end of the axis to the other; what convinces is that the line is falling
+# on both sides and in the widget again.
+
 # %% [markdown]
 # ### Run
+#
+# In your clinic the same is done with a patch that calls the healthy sick, and, as a thin line, with a disc cut from an image of a patient who *is*
+# sick. Why that one is there, section 8 will say. The toaster is tried in three places on each photograph, the clinic's in one on each patient.
 
 # %%
-angles = [-90, -65, -45, -30, -20, 0, 20, 30, 45, 65, 90]
+angles = [-90, -45, -30, -20, 0, 20, 30, 45, 90, 135, 180]
 WIDE = 0.4
 
 
@@ -476,35 +567,44 @@ def some_places(images, scale, places):
 toaster_curve = success_over_rotations(imagenet, photos, toaster.patch, TOASTER, place, angles, *some_places(photos, WIDE, 3))
 well_x = x[y == 0]
 skin_patch = trained_patches.medical(here, 1, "white")
-clinic_curve = success_over_rotations(victim, well_x, skin_patch.patch, 1, place, angles, *some_places(well_x, WIDE, 1))
-figure = show.curves(
-    {
-        f"toaster, {toaster_curve[0].n} photographs": (angles, toaster_curve),
-        f"{names[1]}, {clinic_curve[0].n} patients": (angles, clinic_curve),
-    },
-    xlabel="rotation in degrees, counter-clockwise",
-    ylabel="success",
-    title=f"Success over rotations, scale {WIDE:g}",
-)
-ax = figure.axes[0]
-ax.axvspan(-DEGREES, DEGREES, color="0.9", zorder=0)
-ax.set_ylim(-0.03, 1.03)
-ax.set_xticks([-90, -45, -22.5, 0, 22.5, 45, 90], ["-90", "-45", "-22.5", "0", "22.5", "45", "90"])
+well_places = some_places(well_x, WIDE, 1)
+clinic_curve = success_over_rotations(victim, well_x, skin_patch.patch, 1, place, angles, *well_places)
+piece_curve = success_over_rotations(victim, well_x, trained_patches.natural(here, 1, 1)[0], 1, place, angles, *well_places)
+
+# %% jupyter={"source_hidden": true}
+figure, (left, right) = show.picture(11, 4.4, 1, 2, sharey=True)
+with_bars(left, angles, toaster_curve, "the patch", show.BLUE)
+with_bars(right, angles, clinic_curve, "the patch", show.BLUE)
+with_bars(right, angles, piece_curve, "a piece of a real image", "0.45", ":", shift=3)
+left.set(title=f"toaster, {toaster_curve[0].n} photographs", ylabel=f"success at scale {WIDE:g}")
+right.set(title=f"{names[1]}, {clinic_curve[0].n} healthy patients")
+for ax in (left, right):
+    for edge in (-DEGREES, DEGREES):
+        ax.axvline(edge, color="0.4", linestyle=(0, (1, 2)), linewidth=1.2, label="trained within these" if edge > 0 else None)
+    ax.set_xlabel("rotation in degrees, counter-clockwise")
+    ax.set_xticks([-90, -45, 0, 45, 90, 135, 180])
+    ax.legend(frameon=False, fontsize=10, loc="lower left")
+figure.alt = f"Success over rotations, scale {WIDE:g}. " + "; ".join(
+    f"{a:g} degrees: toaster {float(t):.2f}, {names[1]} {float(c):.2f}, a piece {float(p):.2f}"
+    for a, t, c, p in zip(angles, toaster_curve, clinic_curve, piece_curve, strict=True))  # fmt: skip
 figure
 
 # %%
-for angle, rate, other in zip(angles, toaster_curve, clinic_curve, strict=True):
-    print(f"{angle:6g}°   toaster {float(rate):.2f} ({rate.low:.2f} to {rate.high:.2f})   {names[1]} {float(other):.2f} ({other.low:.2f} to {other.high:.2f})")
+for angle, rate, other, piece in zip(angles, toaster_curve, clinic_curve, piece_curve, strict=True):
+    print(f"{angle:6g}°   toaster {float(rate):.2f} ({rate.low:.2f} to {rate.high:.2f})   {names[1]} {float(other):.2f} ({other.low:.2f} to {other.high:.2f})   "
+          f"a piece {float(piece):.2f}")  # fmt: skip
 
 # %% [markdown]
 # ### Explain
 #
-# The grey band is what the patch was trained for. Up to 20 degrees the toaster loses little. Beyond, it falls on both sides, and at a
-# right angle a good part of it is gone. Nobody promised anything out there. *A patch is as robust as the expectation it was trained
-# on*. Whoever wants one that works upside down draws angles up to 180 degrees.
+# Between the dotted lines lies what the patch was trained for, and there the toaster loses little. Beyond them nobody promised anything. It falls,
+# but not off a cliff: it fades, and at a right angle a good part of it is left. Upside down is no way back to where it was. *A patch is as robust as the expectation
+# it was trained on.* Whoever wants one that works upside down draws angles up to 180 degrees.
+#
+# Look at the bars, too. Six photographs can show that it fades, and not at which degree: single points jump about.
 #
 # Now read the curve of your clinic. Does it fall like the toaster's, or at all? With two classes there is only one border to cross, and a patch
-# that crosses it with texture and colour alone has no up and down.
+# that crosses it with texture and colour alone has no up and down. And don't give the patch credit for all of it. How high does a piece of a real image get?
 
 
 # %%
@@ -517,22 +617,27 @@ def mean_between(curve, low, high):
 upright, twenty, right_angle = (mean_between(toaster_curve, *part) for part in ((0, 0), (20, 20), (90, 90)))
 claim("at 20 degrees the toaster keeps at least two thirds of what it has upright", twenty >= 2 / 3 * upright, f"{twenty:.2f} of {upright:.2f}")
 claim("at a right angle it has lost at least a quarter of it", right_angle <= 0.75 * upright, f"{right_angle:.2f} of {upright:.2f}")
+claim("upside down it hasn't come back: at least a quarter is missing there, too", float(toaster_curve[-1]) <= 0.75 * upright,
+      f"{float(toaster_curve[-1]):.2f} of {upright:.2f}")  # fmt: skip
 
 # %% [markdown]
 # ## 6. Turn it yourself
 #
 # Choose a photograph, and move the rotation. Where does *toaster* lose its lead, and what takes its place? Is it the same angle in both
-# directions?
-# Which of the two scales cares more about the angle? Then find a place where it fails. Change to the clinic: can you find an angle, or a place,
-# at which *that* patch fails?
+# directions? Which of the two scales cares more about the angle? Then move x and y: find a place where it fails. (Picture and bars follow every
+# slider. The curve at the right was measured beforehand, with the patch at x 0.6 and y 0.6, and it stays there. With six images each of them is 17 points,
+# and this is one place, where section 5 had three: so the two curves differ.) Change to the clinic, to patients whom the model calls
+# healthy without the patch: can you find an angle, or a place, at which *that* patch fails?
 
 # %%
 in_clinic = f"{here.name}, {names[0]}"
+called_well = well_x[metrics.logits(victim, well_x).argmax(1) == 0]
+called_well = called_well if len(called_well) else well_x
 scenes = {
     "photo": explore.Scene(imagenet, photos, toaster.patch, TOASTER, objects, photo_names),
-    in_clinic: explore.Scene(victim, well_x[:6], skin_patch.patch, 1, names),
+    in_clinic: explore.Scene(victim, called_well[:6], skin_patch.patch, 1, names),
 }
-explore.patch(scenes, scales=(0.4, 0.5))
+explore.patch(scenes, scales=(0.4, 0.5), turns=range(-180, 181, 20))
 
 # %% [markdown]
 # ### Your own photograph
@@ -546,13 +651,20 @@ explore.own_photo(scenes["photo"], picture_of_one)
 # %% [markdown]
 # ## 7. Why the logarithm?
 #
-# The paper maximises the expected *log* probability. Why not the probability itself? Both have their top in the same place. The talk's
-# answer: optimisers perform better [2].
+# The paper maximises the expected *log* probability. Why not the probability itself? The talk's answer: optimisers perform better [2]. Is that
+# all? For *one* scene both have their top at the same patch. For a *mean over scenes* they don't. Two patches, ten scenes:
+#
+# | | the target's probability | mean of it | mean of its logarithm |
+# |---|---|---|---|
+# | patch A | 0.99 in nine scenes, 0.0001 in the tenth | 0.89 | -0.93 |
+# | patch B | 0.80 in each | 0.80 | -0.22 |
 #
 # ### Predict
 #
-# The gradient of a probability is the probability times the gradient of its logarithm. With a grey patch the toaster has less than one in
-# ten thousand. How long is the gradient, then, with which the optimiser starts? We train again, with the same draws and the same
+# Which of the two does each mean prefer? Which would you call universal?
+#
+# And the way there: the gradient of a probability is the probability times the gradient of its logarithm. With a grey patch the toaster begins far
+# below one in ten thousand. How long is the gradient with which the optimiser starts? We train again, with the same draws and the same
 # Adam, on the probability. Does it matter for the toaster? Does it for your clinic?
 #
 # ### Run
@@ -565,35 +677,47 @@ def expected_probability(model, patch, x, target, place, draw, times):
     return torch.stack(rounds).mean()
 
 
-def length_of_gradient(objective):
-    """Of a grey toaster patch, on eight scenes: the root mean square over its pixels."""
+def start_of(objective):
+    """Of a grey toaster patch, on eight scenes: the objective, and the root mean square of its gradient over the pixels."""
     grey = torch.full((3, 64, 64), 0.5, device=runtime.device(), requires_grad=True)
     scenes = universe(8, torch.Generator().manual_seed(seed))
-    (gradient,) = torch.autograd.grad(objective(imagenet, grey, scenes, TOASTER, place, draw_with(torch.Generator().manual_seed(2)), 1), grey)
-    return gradient.square().mean().sqrt().item()
+    value = objective(imagenet, grey, scenes, TOASTER, place, draw_with(torch.Generator().manual_seed(2)), 1)
+    (gradient,) = torch.autograd.grad(value, grey)
+    return value.item(), gradient.square().mean().sqrt().item()
 
 
-lengths = {"log probability": length_of_gradient(expected_log_probability), "probability": length_of_gradient(expected_probability)}
-print(", ".join(f"gradient of the {name}: {length:.1e}" for name, length in lengths.items()))
-_, toaster_plain = train(imagenet, universe, TOASTER, expected_probability)
-_, clinic_plain = train(victim, healthy, 1, expected_probability)
-climbs({"toaster, log probability": toaster_climb, "toaster, probability": toaster_plain,
-        "clinic, log probability": clinic_climb, "clinic, probability": clinic_plain}, "The same optimiser on the probability and on its logarithm")  # fmt: skip
+starts = {"log probability": start_of(expected_log_probability), "probability": start_of(expected_probability)}
+for name, (value, length) in starts.items():
+    print(f"toaster, grey patch: mean {name} {value:.2g}, length of its gradient {length:.1e}")
+toaster_plain = train(imagenet, universe, TOASTER, expected_probability)
+clinic_plain = train(victim, healthy, 1, expected_probability)
+climbs({TASKS[0]: {"log probability": toaster_climb, "probability": toaster_plain},
+        TASKS[1]: {"log probability": clinic_climb, "probability": clinic_plain}}, "The same optimiser on the probability and on its logarithm")  # fmt: skip
 
 # %% [markdown]
 # ### Explain
 #
-# Where the target is unlikely, its probability is almost flat, and a climber who looks at the slope has nothing to go by.
-# Adam measures each step by the slopes it has met, so it forgives much; but it takes slopes below a certain size for rounding, and
-# in a mean of probabilities the few scenes that are nearly won drown all others. The logarithm turns this round: the scenes in
-# which the patch fails worst pull hardest. That is what "universal" needs.
+# The probability prefers patch A, the logarithm patch B. In a mean of probabilities the few scenes that are nearly won drown all others: what happens
+# in a lost scene hardly moves the mean. The logarithm turns this round, and the scenes in which the patch fails worst pull hardest. That is what
+# "universal" needs. So it is not only an easier way to the same patch; it asks for another one. (And our yardstick asks for it, too: the axis
+# is the mean *log* probability, which only one of the two was told to raise. That is why the other line may even fall.)
 #
-# In the clinic, with one rival, the target is never that unlikely. Look at the other pair of lines: does the logarithm help there at all?
+# The way there is harder, too. Where the target is unlikely, its probability is almost flat. Adam divides each step by the size of the slopes
+# it has met, so it forgives a short gradient much; but slopes that are as small as those printed above come near what it takes for zero (in PyTorch, 1e-8).
+#
+# In the clinic, with one rival, the target is never that unlikely. Look at the right panel: is the logarithm ahead there at all? Where little is lost at the start, it
+# has little to give.
 
 # %%
 claim("for the toaster, the logarithm has climbed higher after the same steps", toaster_climb[-1] > toaster_plain[-1],
       f"{toaster_climb[-1]:.2f} and {toaster_plain[-1]:.2f}")  # fmt: skip
-claim("the probability's gradient is less than a hundredth as long", lengths["probability"] < lengths["log probability"] / 100)
+claim("the probability's gradient is less than a hundredth as long", starts["probability"][1] < starts["log probability"][1] / 100)
+
+# %% [markdown] tags=["instructor"]
+# **Vote on A or B** before anybody computes. A wins the mean of probabilities; B is the one you would print. **Ask:** "Who is
+# patient number ten?" The table carries the section; the curves only show that it happens.
+#
+# **A common half-truth:** "the logarithm has the same maximum, it only helps the optimiser." True for one scene. The quiz asks.
 
 # %% [markdown]
 # ## 8. In medicine
@@ -605,17 +729,17 @@ claim("the probability's gradient is less than a hundredth as long", lengths["pr
 # - **black box**: trained on a surrogate of the same architecture, and carried over (lesson 05).
 #
 # Covering an eighth of an image does harm even without any attack: it may hide what the doctor should see. So they had a control, the
-# **natural patch**: a disc cut from a real image of the target class.
+# **natural patch**: a disc cut from a real image of the target class. What a patch does *beyond* it is the attack.
 #
 # ### Exercise 4: the natural patch
 #
-# Make the control as strong as nature makes it: of the images that *are* of the target class, take the one of which the model is
-# surest, and cut out its middle. (`hint("natural_patch")`)
+# Make the control as strong as nature makes it: of the images that *are* of the target class, take the one to which the model gives that class
+# the highest probability, and cut out its middle. (`hint("natural_patch")`)
 
 
 # %%
 def natural_patch(model, x, y, target, side):
-    """The middle of the surest image of a class.
+    """The middle of that image of a class to which the model gives the class the highest probability.
 
     Args:
         model: maps images in [0, 1] to logits (N, classes).
@@ -638,9 +762,10 @@ natural_patch = check.natural_patch(natural_patch)
 # %% [markdown]
 # ### Predict
 #
-# Three patches, on the same patients in the same places. The natural one is a piece of a real patient whom the model calls sick (or healthy)
-# without doubt. How many answers does it turn? And the surrogate's, which was made without the victim: nearer to the natural one,
-# or to the victim's own?
+# Three patches, on the same patients in the same places. The natural one is cut from one of the attacker's own patients, whom the model calls sick (or healthy)
+# more surely than all others. How many answers does it turn? And the surrogate's, which was made without the victim: nearer to the natural one,
+# or to the victim's own? (With 32 patients an accuracy is uncertain by some 15 points either way. If the two
+# come out near each other, set `n` at the top to 96 and ask again.)
 #
 # ### Run
 
@@ -651,8 +776,10 @@ patches = {
     "black box": [trained_patches.medical(here, target, "black").patch for target in (0, 1)],
     "white box": [trained_patches.medical(here, target, "white").patch for target in (0, 1)],
 }
+
+# %% jupyter={"source_hidden": true}
 figure, axes = show.picture(7.2, 5, 2, 3, alt="The patches for each class: natural, black box, white box. The natural ones are pieces of images; the others are loud patterns.")
-disc = place(torch.ones(3, 96, 96), torch.zeros(1, 3, 96, 96), torch.tensor([[0.5, 0.5]]), torch.zeros(1), torch.ones(1))[0]
+disc = attacks.place(torch.ones(3, 96, 96), torch.zeros(1, 3, 96, 96), scale=1.0)[0]
 for column, (kind, pair) in enumerate(patches.items()):
     for target, patch in enumerate(pair):
         ax = axes[target, column]
@@ -663,12 +790,12 @@ for column, (kind, pair) in enumerate(patches.items()):
             spine.set_visible(False)
         if not target:
             ax.set_title(kind)
-    axes[0, 0].set_ylabel(f"speaks for\n{names[0]}", fontsize=12)
-    axes[1, 0].set_ylabel(f"speaks for\n{names[1]}", fontsize=12)
+    axes[0, 0].set_ylabel(f"made to say\n{names[0]}", fontsize=12)
+    axes[1, 0].set_ylabel(f"made to say\n{names[1]}", fontsize=12)
 figure
 
 # %%
-spots = draw_with(torch.Generator().manual_seed(seed))(len(x))  # the same places for all kinds
+spots = attacks.random_placements(len(x), scale=0.4, angles=DEGREES, generator=torch.Generator().manual_seed(seed))  # the same for all kinds
 
 
 def other_class(pair, where=spots):
@@ -676,12 +803,13 @@ def other_class(pair, where=spots):
     stuck = x.clone()
     for label in (0, 1):
         rows = y == label
-        stuck[rows] = place(pair[1 - label], x[rows], *(value[rows] for value in where))
+        stuck[rows] = attacks.place(pair[1 - label], x[rows], **{name: value[rows.cpu()] for name, value in where.items()})
     return stuck
 
 
 versions = {"clean": x} | {kind: other_class(pair) for kind, pair in patches.items()}
-show.compare(versions, y, victim, names)
+right_before = torch.nonzero(metrics.logits(victim, x).argmax(1) == y).flatten()[:6]  # patients who can still be lost
+show.compare({kind: changed[right_before] for kind, changed in versions.items()}, y[right_before], victim, names)
 
 # %%
 rows = {kind: evaluate(victim, changed, y) for kind, changed in versions.items()}
@@ -696,25 +824,25 @@ for kind, scores in rows.items():
     print(f"{kind:<12}" + "".join(f"{with_interval(value):<24}" for value in (scores.accuracy, scores.auc, scores.confidence)))
 
 # %% [markdown]
-# The study's rows, for its three clinics, are printed in the authors' notebooks [4]: accuracy, AUC and mean confidence on
-# whole test sets, scale 0.4. (Their models, images and tasks are others: chest is pneumothorax there. The rows of clean images
-# are not in these notebooks.)
+# The study's rows, for its three clinics, are printed in the authors' notebooks [4], for whole test sets and scale 0.4. (Their models, images and
+# tasks are others: chest is pneumothorax there. The rows of clean images are not in these notebooks.)
 #
-# | | eye: retinopathy | chest: pneumothorax | skin: melanoma |
+# | accuracy / AUC / mean confidence | eye: retinopathy | chest: pneumothorax | skin: melanoma |
 # |---|---|---|---|
-# | natural patch | 78.53 % / 0.8275 / 80.84 % | 92.05 % / 0.5386 / 95.76 % | 67.58 % / 0.4872 / 85.55 % |
-# | patch, black box | 3.97 % / 0.0002 / 97.50 % | 9.67 % / 0.0038 / 83.26 % | 1.37 % / 0.0004 / 97.60 % |
-# | patch, white box | 0.29 % / 0.0000 / 99.16 % | 0.01 % / 0.0000 / 98.77 % | 0.00 % / 0.0000 / 99.72 % |
+# | natural | 78.53 % / 0.8275 / 80.84 % | 92.05 % / 0.5386 / 95.76 % | 67.58 % / 0.4872 / 85.55 % |
+# | black box | 3.97 % / 0.0002 / 97.50 % | 9.67 % / 0.0038 / 83.26 % | 1.37 % / 0.0004 / 97.60 % |
+# | white box | 0.29 % / 0.0000 / 99.16 % | 0.01 % / 0.0000 / 98.77 % | 0.00 % / 0.0000 / 99.72 % |
 #
 # ### Explain
 #
 # The natural patch is not always harmless: it covers things, and it shows real signs of the other class. In the study, the skin
-# clinic under natural patches ordered its patients no better than a coin (AUC 0.4872). That is why it is there: *what a patch does beyond it
-# is the attack*.
+# clinic under natural patches ordered its patients no better than a coin (AUC 0.4872). In the chest clinic the accuracy hides the same: 92 % right beside an AUC of 0.54.
+# (Where one class is rare, whoever always names the other is mostly right. Read both columns.)
 #
 # Made on the victim, the patch leaves little or nothing, wherever it lies. Made on the surrogate, it was never shown to the victim.
-# In the study it came close to the victim's own in all three clinics. In yours: is it an attack, or does it do what the natural one does? Mind
-# the intervals. (In lesson 05 you saw that clinics differ in how much a surrogate knows of its victim.)
+# In the study it came close to the victim's own in all three clinics. In yours: is it an attack, or does it do what the natural one does? Compare it
+# with the row *natural*, not with *clean*, column by column. Do the intervals overlap? Then that column can't tell. (In lesson 05 you saw that
+# clinics differ in how much a surrogate knows of its victim.)
 
 # %%
 claim("the victim's own patch leaves at most one answer in four right", rows["white box"].accuracy <= 0.25, f"{rows['white box'].accuracy:.2f}")
@@ -722,12 +850,15 @@ claim("the natural patch leaves more right answers, by 20 points or more", rows[
       f"{rows['natural'].accuracy:.2f}")  # fmt: skip
 claim("the surrogate's patch costs at least 10 points of the clean accuracy", rows["clean"].accuracy - rows["black box"].accuracy >= 0.1,
       f"{rows['clean'].accuracy:.2f} to {rows['black box'].accuracy:.2f}")  # fmt: skip
+result("accuracy under the white-box patch", rows["white box"].accuracy)
 
 # %% [markdown]
-# ## 9. Print it
+# ## 9. Paper and camera
 #
-# A patch is made to be printed. The sheet has it 5, 10 and 15 cm wide, with a ruler to check that the printer did not scale it, marks to cut
-# along, and what it is for. Put it beside a banana, hold your phone over both, and give the photograph to section 6.
+# A patch is made to be printed. The sheet (two pages) has it 5, 10 and 15 cm wide, with a ruler to check that the printer did not scale it, and marks
+# to cut along. Cut out the circle and lay it beside a banana. Photograph both, square on, so that the patch is about half as wide as the picture; below 0.3 the
+# table of section 4 promises nothing. Give the photograph to section 6, and read the left panel there, "as it is": the two others stick
+# one more thing on.
 
 # %%
 import base64
@@ -747,16 +878,19 @@ HTML(f'<a download="toaster_patch.pdf" href="data:application/pdf;base64,{conten
 # %% [markdown]
 # ### Predict
 #
-# Between the paper and the network stands a camera. `photograph` plays one: it tilts the view a little, lights it from one side, gets the
+# Say that the printer was perfect. (None is; nothing in this lesson plays one.) Between the paper and the network there is still a camera. `photograph`
+# plays it: it tilts the view a little, lights it from one side, gets the
 # white balance slightly wrong, focuses and holds still as people do, adds the noise of its sensor, and saves a JPEG. What is left of the patch?
 #
 # ### Run
 
 # %%
-WIDTH = 0.55
+WIDTH = 0.5  # half of the side, as in section 4
 shots = torch.Generator().manual_seed(seed)
 in_scene = attacks.place(toaster.patch, photos, location=(0.6, 0.6), scale=WIDTH)
-exhibit({"in the scene": in_scene, "photographed": photograph(in_scene, generator=shots)}, photo_names)
+taken = photograph(in_scene, generator=shots)
+print(f"the camera changes a value by {float((taken - in_scene).abs().mean()) * 255:.0f} grey levels on average")
+exhibit({"in the scene": in_scene, "photographed": taken}, photo_names)
 
 
 # %%
@@ -778,9 +912,9 @@ for what, rates in camera.items():
 # %% [markdown]
 # ### Explain
 #
-# A perturbation of one grey level does not outlive a printer and a camera. A patch does: its message is large, loud and redundant.
-# What it loses is what the expectation did not contain. `attacks.train_patch` can put it in (`light`, `contrast`, `blur`,
-# `perspective`, `printable`), and lesson 08 will.
+# The camera changes far more than the one to four grey levels that the attacks of lessons 03 to 06 had to spend, and yet the patch gets through: its
+# message is large and loud. How much it loses, six photographs can't say exactly; read the intervals. What would make it lose less is to have the camera in
+# the expectation: `attacks.train_patch` takes `light`, `contrast`, `blur`, `perspective` and, for the printer's inks, `printable`. Lesson 08 uses them.
 
 # %%
 claim("after the camera the patch still does more than the picture", camera["patch"]["after"] > camera["picture"]["after"],
@@ -798,17 +932,34 @@ claim("after the camera the patch still does more than the picture", camera["pat
 # > diagnosis in "one of two cases" [5].
 # >
 # > **What would show?** The sticker. A person who looks at the image sees it at once, and a person who doesn't, doesn't. So patches
-# > belong to those pathways where *nobody looks*: screening without a reader, claims without a reviewer. Ask of each pathway: who looks at
+# > belong where *nobody looks*: screening without a reader, insurance bills that no person reviews. Ask of each such path of an image: who looks at
 # > the image itself, and when?
 # >
-# > **How small may it be?** The next cell moves the victim's patch into a corner, and makes it as small as a marker. (It was
-# > trained for scale 0.4; a smaller one would be trained for its own.) Compare each line with its control.
+# > **How small may it be?** The next cell moves the victim's patch into a corner, away from what the image is about, and makes it as small as
+# > a marker. Compare each line with its control. What would you fear?
 
 # %%
-for scale in (0.15, 0.25, 0.4):
-    corner = (torch.full((len(x), 2), 1 - scale / 2 - 0.02).to(x), torch.zeros(len(x)).to(x), torch.full((len(x),), scale).to(x))
-    marker, odd = (evaluate(victim, other_class(patches[kind], corner), y).accuracy for kind in ("white box", "natural"))
-    print(f"in a corner, scale {scale:g} ({78.5 * scale**2:4.1f} % of the image): accuracy {with_interval(marker)}, natural patch {with_interval(odd)}")
+print(f"no patch: accuracy {with_interval(rows['clean'].accuracy)}")
+in_a_corner = {}
+for scale in (0.15, 0.4):
+    k = len(x)
+    corner = {"location": torch.full((k, 2), 1 - scale / 2 - 0.02), "angle": torch.zeros(k), "scale": torch.full((k,), scale)}
+    in_a_corner[scale], odd = (evaluate(victim, other_class(patches[kind], corner), y).accuracy for kind in ("white box", "natural"))
+    print(f"in a corner, scale {scale:g} ({78.5 * scale**2:4.1f} % of the image): accuracy {with_interval(in_a_corner[scale])}, natural patch {with_interval(odd)}")
+claim("as small as a marker, in a corner, the patch leaves more right than at the scale it was made for", in_a_corner[0.15] > in_a_corner[0.4],
+      f"{in_a_corner[0.15]:.2f} and {in_a_corner[0.4]:.2f}")  # fmt: skip
+
+# %% [markdown]
+# Read the first line against the second: does *this* patch, as small as a marker, do more than its control, or than no patch at all? That size was not in its
+# expectation, and so need not be in the patch. Where it does nothing, that doesn't make a marker safe. It makes it untested: an attacker with a marker in mind would train
+# for a marker's size, and nobody has done that here.
+
+# %% [markdown] tags=["instructor"]
+# **Ask before the last table:** "Your clinic allows a ruler in the picture. Is that a risk?" Most say yes after the toaster. Then
+# the printed lines: at a marker's size this patch did little. **Both are half right.** What was measured is one patch, made for
+# another size. "We tested it and it was safe" and "we tested something else" sound the same in a report.
+#
+# **Watch for** "accuracy fell from 0.75 to 0.2, so it is an attack". Which row is the control?
 
 # %% [markdown]
 # ## Quiz
@@ -827,7 +978,7 @@ quiz(
     ["6", "50", "300"],
     answer="6",
     why={
-        "6": "Places on one photograph win or lose together. What you want to know is how it does on the next *photograph*.",
+        "6": "What you want to know is how it does on the next *photograph*, and you have tried six.",
         "50": "There are 50 places on each, but they are not independent of each other.",
         "300": "Then 3,000 places on the same six photographs would make you almost certain of a seventh.",
     },
@@ -838,30 +989,31 @@ quiz(
     "A patch covers a mole, and the model no longer says melanoma. The natural patch does the same. What have you shown?",
     [
         "That the patch is an adversarial attack",
-        "That the model needs to see the mole",
+        "That an honest piece of another image, in that place, is enough",
         "That the model is robust",
     ],
-    answer="That the model needs to see the mole",
-    why="The control did it, too. The attack is what goes beyond the control.",
+    answer="That an honest piece of another image, in that place, is enough",
+    why="The control did it, too. The attack is what goes beyond the control. (Was it the hidden mole, or what the piece shows? A grey disc would tell.)",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz(
     "Why does the expectation hold the logarithm?",
     [
-        "It has its maximum elsewhere, at a better patch",
+        "It changes nothing for the best patch, but makes the numbers handier",
         "The scenes where the target is least likely pull hardest",
         "Probabilities can't be differentiated",
     ],
     answer="The scenes where the target is least likely pull hardest",
-    why="The gradient of log p is the gradient of p divided by p: where p is tiny, what was flat becomes a slope.",
+    why="The gradient of log p is the gradient of p divided by p: where p is tiny, what was flat becomes a slope. For one scene the best patch is the "
+    "same; for a mean over scenes it isn't (patches A and B).",
 )
 
 # %% [markdown]
 # ## Go further
 #
 # - Train a patch that works upside down: `attacks.train_patch(imagenet, universe, TOASTER, angles=180, start=toaster, steps=200)`. Draw its curve
-#   beside the old one. What did it pay?
+#   beside the old one. What did it pay? (Make `universe` anew at 224 px first. The one here has 128, and you would change two things at once.)
 # - Is the toaster of one network a toaster for another? EfficientNet-Lite1 is here: `freeze(models.efficientnet_lite.efficientnet_lite1())`.
 #   With a connection, take any of torchvision's: `from medattack_edu.models.torchvision_model import torchvision_model`, then
 #   `freeze(torchvision_model("resnet50", 1000).eval())`. A *list* of models makes `attacks.train_patch` train one patch for all of them.
@@ -873,10 +1025,10 @@ quiz(
 #
 # - A patch gives up hiding and buys everything else: one sticker, any scene, an answer of the attacker's choice.
 # - It is the maximum of an expectation over images, places and transformations. What isn't in the expectation, isn't in the patch: it
-#   holds for the turns it was trained on, and then it falls.
+#   holds for the turns it was trained on, and beyond them it fades.
 # - A picture of the target is no patch. In a clinic the natural patch is the control, and the attack is what goes beyond it.
 # - Success is counted over images that weren't the target before, and n is the number of images.
-# - The logarithm makes the scenes pull in which the patch fails.
+# - The logarithm makes the scenes pull in which the patch fails: for a mean over scenes it asks for another patch, not only for an easier climb.
 
 # %%
 progress()

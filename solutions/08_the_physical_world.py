@@ -27,9 +27,26 @@
 # - turn an attacked object from all sides, and see where its attack has holes;
 # - judge which of all this could reach a patient's image, who would do it, and what would stop it.
 #
-# **Time:** about 60 minutes; computing about one minute. **Needs:** lesson 04 (towards a target) and lesson 07 (patches).
+# **Time:** 75 to 90 minutes, with a good place for a break before the camera; computing a little over one minute. **Needs:**
+# lesson 04 (towards a target) and lesson 07 (patches).
 #
 # Every object here is drawn, and so is the road. Nothing that you make fits a real sign, and no real sign should be given it.
+
+# %% [markdown] tags=["instructor"]
+# **In two minutes.** Hold up a printed photograph of a stop sign, turn it, step back, switch the light off. "In
+# lesson 04 you changed pixels. Which of these pixels are still the same ones? What would you have to change so that
+# it lasts?" Somebody says "the sign". Then tell the two stories, and stop at "100 %".
+#
+# **Set up.** The stickers and the bottle's surface are made once, in some three minutes: `medattack prepare` the day
+# before. Bring tape, black and white: cut squares and let a group stick their guess on a drawing of the sign. A ruler
+# and a mole drawn on the back of a hand make the last section.
+#
+# **Time.** An hour and a quarter, if you lead and skip the typing; alone one needs 75 to 90 minutes. Two famous
+# objects and a reader of signs: 9 minutes; stickers: 17; what can be printed: 7; in the laboratory and on the road:
+# 14; a solid object: 14; from all sides: 5; the camera: 10; home to the clinic and the quiz: 8. **If time is short:**
+# the sign carries the argument alone: leave out the bottle (a solid object, from all sides; the camera's rows for it
+# need both), and tell the camera's table. The part about patients comes last, when all are tired: keep ten minutes
+# for it.
 
 # %% tags=["parameters"]
 clinic = "derm"  # "fundus", "chest" or "derm", for the last round
@@ -55,6 +72,7 @@ from medattack_edu import (
     open_clinic,
     physical_objects,
     quiz,
+    result,
     runtime,
     show,
 )
@@ -71,6 +89,25 @@ device = runtime.device()
 def chance(number=0):
     """A random generator of its own for each experiment."""
     return runtime.generator(1000 * number + seed)
+
+
+def told(share):
+    """A share with its 95 % interval, in per cent."""
+    return f"{100 * share:3.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+# %% jupyter={"source_hidden": true}
+def row_of(pictures, titles, alt, wide=2.2, cmap=None):
+    """Pictures of the same size side by side, (3, h, w) or (h, w) each."""
+    words = 0.45 + 0.2 * max(title.count("\n") for title in titles)
+    tall = wide * pictures[0].shape[-2] / pictures[0].shape[-1] + words
+    figure, axes = show.picture(wide * len(pictures), tall, 1, len(pictures), alt, squeeze=False)
+    figure.get_layout_engine().set(h_pad=0.08)
+    for ax, picture, title in zip(axes[0], pictures, titles, strict=True):
+        ax.imshow(show.pixels(picture) if picture.ndim == 3 else picture, cmap=cmap)
+        ax.set_axis_off()
+        ax.set_title(title, fontsize=11)
+    return figure
 
 
 # %% [markdown]
@@ -97,9 +134,9 @@ def chance(number=0):
 # %% [markdown]
 # ## A reader of signs
 #
-# Twelve signs, drawn; behind them a street, in front of them a camera at 5 to 40 feet (1.5 to 12 m), up to 45 degrees from the
-# side, in any weather. A small network learnt to read them. The real study attacked two such networks. One of them knew 17
-# American signs (as quoted in later work) and read 91 % of them right [3].
+# Twelve signs, drawn. Behind them is a street, or coloured discs that stand for anything else; in front of them a camera at 5 to 40
+# feet (1.5 to 12 m; a foot is 0.3 m), up to 45 degrees from the side, in any weather. A small network learnt to read them, from
+# as far as 80 feet. The real study attacked two such networks. One of them knew 17 American signs and read 91 % of them right [3].
 
 # %%
 reader = classifier()
@@ -112,8 +149,13 @@ print("signs read right, on views that it never saw:", accuracy)
 show.gallery(test_x[:24].to(device), test_y[:24], signs.CLASSES, reader)
 
 # %% [markdown]
-# This is all that the network sees: 48 pixels, cut out around the sign. Keep the far ones in mind. What is smaller than a pixel
-# there will not help any attacker.
+# This is all that the network sees: 48 x 48 pixels, cut out around the sign. So a sign that is far away is not small here, but
+# coarse, and what was smaller than a pixel of the camera is gone. It will not help any attacker.
+#
+# **Who cut it out?** Here, we did. In a car a *detector* would have to find the sign first, and the study's network too was
+# handed a cropped sign. Lu and others objected in 2017: the attacked signs did not fool two standard detectors, which have to find
+# the sign by themselves [4]. Later work made stop signs against one of these detectors, and it did mistake them [5]. Keep it in
+# mind for all that follows: we deceive a reader, and not yet a car.
 
 # %%
 claim("at least 19 of 20 signs are read right", accuracy >= 0.95, f"{accuracy:.3f}")
@@ -121,12 +163,14 @@ claim("at least 19 of 20 signs are read right", accuracy >= 0.95, f"{accuracy:.3
 # %% [markdown]
 # ## Stickers
 #
-# You want *stop* to be read as *speed limit 45*, the target of the study, as quoted in [3]. You may cover a few small rectangles.
+# You want *stop* to be read as *speed limit 45*, which the code of the study names as its target [3]. You may cover up to a third
+# of the sign with rectangles.
 #
 # ### Predict: where?
 #
 # On the letters? On the red around them? At the edge? Eykholt and others did not guess: they first let the attack change the
-# *whole* sign, but made it pay for every bit of change. What remains is where a change is worth its price; there the stickers go.
+# *whole* sign (here: all but its very edge), but made it pay for every bit of change. What remains is where a change is worth its
+# price; there the stickers go.
 #
 # ### Run
 
@@ -139,44 +183,41 @@ heat = physical.find_mask(
 finished = physical_objects.stop_sticker()  # made once, with more patience than a lesson has
 mask = finished.mask  # (1, 96, 96), 1 where there is a sticker
 
-
-def row_of(pictures, titles, alt, wide=2.2, cmap=None):
-    """Pictures of the same size side by side, (3, h, w) or (h, w) each."""
-    words = 0.3 + 0.2 * max(title.count("\n") for title in titles)
-    tall = wide * pictures[0].shape[-2] / pictures[0].shape[-1] + words
-    figure, axes = show.picture(wide * len(pictures), tall, 1, len(pictures), alt, squeeze=False)
-    for ax, picture, title in zip(axes[0], pictures, titles, strict=True):
-        ax.imshow(show.pixels(picture) if picture.ndim == 3 else picture, cmap=cmap)
-        ax.set_axis_off()
-        ax.set_title(title, fontsize=11)
-    return figure
-
+covered = mask[0].sum().item() / outline[0].sum().item()
+bare = (room - mask)[0] > 0  # where a sticker could be, and isn't
+print(f"mean of the map under the stickers {heat[mask[0] > 0].mean():.2f}, where none is {heat[bare].mean():.2f}")
+print(f"of the brightest places, stickers cover {100 * mask[0][heat > 0.8].mean():.0f} %")
 
 on_white = plain * outline + (1 - outline)
-covered = mask[0].sum().item() / outline[0].sum().item()
-row_of(
+figure = row_of(
     [on_white, heat, on_white * (1 - mask) + 0.5 * mask],
-    ["the sign", "where a change pays", f"stickers: {100 * covered:.0f} % of the sign"],
-    f"A stop sign; a map of where changes pay; the sign with {100 * covered:.0f} % of it under grey rectangles.",
+    ["the sign", "where a change pays (bright),\nand the stickers' outlines", f"stickers: {100 * covered:.0f} % of the sign"],
+    "A stop sign; a map of where changes pay, with the outlines of the stickers, which cover some of its bright places; "
+    f"the sign with {100 * covered:.0f} % of it under grey rectangles.",
     wide=3,
     cmap="cividis",
 )
+figure.axes[1].contour(mask[0], levels=[0.5], colors="white", linewidths=1.5)
+figure
 
 # %% [markdown]
 # ### Explain
 #
-# Compare the bright places with your guess. The rectangles are not found by eye: each covers the most of what is bright, and they
-# keep a little away from the edge. What is *on* them is the next question.
+# Compare the bright places with your guess. Then look closely: the stickers lie where it is brighter than elsewhere, but not on
+# everything that is bright. The map is a first look, made just now in 40 steps. The finished stickers come from a longer search,
+# through two such maps: ten layouts of eight rectangles on bright places, most of them shuffled a little, were tried, and the one
+# was kept whose stickers worked best. The edge itself is left free. What is *on* the stickers is the next question.
 #
 # ### Exercise: `sticker_step`
 #
-# One step. Stickers cover the sign, the sign is looked at from several places at once, and each colour moves a little towards the
-# target. `views` is a function: it takes one sign and gives back the pictures of all cameras. (Stuck? `hint("sticker_step")`.)
+# One step. Stickers cover the sign, the sign is looked at from several places at once, and the loss towards the target, over all
+# these pictures, says which way each colour should go. `views` is a function: it takes one sign and gives back the pictures of all
+# cameras. (Stuck? `hint("sticker_step")`.)
 
 
 # %%
 def sticker_step(model, views, sign, stickers, mask, target, step_size):
-    """Move the stickers' colours one step towards the target, for all views together.
+    """Move the stickers' colours one step against the sign of the gradient of the mean cross-entropy with the target.
 
     Args:
         model: maps images to logits (N, classes).
@@ -184,7 +225,8 @@ def sticker_step(model, views, sign, stickers, mask, target, step_size):
         sign: the clean sign (3, H, W) in [0, 1].
         stickers: their colours now, (3, H, W) in [0, 1]; only what lies under the mask is ever seen.
         mask: (1, H, W), 1 where there is a sticker and 0 elsewhere.
-        target: the class to be read, a number. step_size: how far a colour moves, in units of the [0, 1] scale.
+        target: the class to be read, a number.
+        step_size: so far each colour moves, up or down, in units of the [0, 1] scale.
 
     Returns:
         The new colours (3, H, W) in [0, 1], cut off from PyTorch's recording (`.detach()`).
@@ -200,12 +242,19 @@ def sticker_step(model, views, sign, stickers, mask, target, step_size):
 
 sticker_step = check.sticker_step(sticker_step)
 
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** The mask forgotten, or the colours *added* to the sign: the check tells both apart. The
+# step *towards* the gradient ("the attack climbs", says everybody who comes from lesson 03: here the loss is against
+# the target, and has to fall). The logit, or the probability, in place of the cross-entropy; both go uphill, the
+# check says what each of them overlooks. One gradient a view, and the mean of their *signs*: **ask** "which view
+# would you rather lose?"
+
 # %% [markdown]
 # ### Predict: one view, or many?
 #
-# You make two sets of stickers, from 60 steps each. The first set sees the sign always from *one and the same* place, 20 feet
-# away. The second sees it in every step from *twelve new* places. Both will manage where they were made. How often will each be
-# read as 45 from 200 places that neither has seen?
+# You make three sets of stickers, from 60 steps each. The first sees the sign always from *one and the same* place, 20 feet away.
+# The second sees it from one place as well, but in every step from *another*: no more pictures, only other ones. The third sees
+# it in every step from *twelve new* places. How often will each be read as 45 from 200 places that none of them has seen?
 #
 # ### Run
 
@@ -226,9 +275,16 @@ def with_stickers(views_of_step, steps=60):
 
 
 one_place = signs.random_views(1, distances=(20, 20), angles=20, generator=chance(3))
-fresh = chance(4)
+
+
+def new_places(count, generator):
+    """A function that gives other places in each step, 5 to 80 feet away: all that you will be tested on, and more."""
+    return lambda: signs.random_views(count, distances=physical_objects.ATTACKED_DISTANCES, generator=generator)
+
+
 for_one = with_stickers(lambda: one_place)
-for_many = with_stickers(lambda: signs.random_views(12, distances=physical_objects.ATTACKED_DISTANCES, generator=fresh))
+for_another = with_stickers(new_places(1, chance(18)))
+for_many = with_stickers(new_places(12, chance(4)))
 
 
 def read_from(sign, views):
@@ -240,118 +296,152 @@ places = signs.random_views(200, distances=(5, 40), generator=chance(5))
 right_before = read_from(plain, places) == STOP
 
 
-def success_from(sign, views=places, counted=right_before):
+def success_among(answers, counted=right_before):
     """Share of the views from which the clean sign was read right, and this one is read as the target."""
-    return metrics.proportion((read_from(sign, views) == LIMIT)[counted].sum(), counted.sum())
+    return metrics.proportion((answers == LIMIT)[counted].sum(), counted.sum())
 
 
-for_one_success, for_many_success = success_from(for_one), success_from(for_many)
-for what, sign, success in (("one view", for_one, for_one_success), ("many views", for_many, for_many_success)):
+made = {"one view": for_one, "another each step": for_another, "twelve each step": for_many}
+from_elsewhere = {what: success_among(read_from(sign, places)) for what, sign in made.items()}
+for what, sign in made.items():
     there = signs.CLASSES[read_from(sign, one_place)[0]]
-    print(f"made for {what:<11} at the one place: {there:<16} from elsewhere read as 45: {success}")
+    print(f"made for {what:<18} at the one place: {there:<16} from elsewhere read as 45: {told(from_elsewhere[what])}")
 
+# %% jupyter={"source_hidden": true}
 few = signs.random_views(6, distances=(8, 40), angles=35, generator=chance(6))
-large = {
-    what: signs.look(sign, outline, few, 120)
-    for what, sign in (("clean", plain), ("for one", for_one), ("for many", for_many))
-}
-small = {what: read_from(sign, few) for what, sign in (("clean", plain), ("for one", for_one), ("for many", for_many))}
-figure, axes = show.picture(12, 6.6, 3, 6)
+drawn = {"clean": plain, "for one": for_one, "for many": for_many}
+large = {what: signs.look(sign, outline, few, 120) for what, sign in drawn.items()}
+small = {what: read_from(sign, few) for what, sign in drawn.items()}
+figure, axes = show.picture(12, 6.8, 3, 6)
+figure.get_layout_engine().set(h_pad=0.06)
 for row, what in zip(axes, large, strict=True):
     for ax, picture, answer, feet, angle in zip(row, large[what], small[what], few.distance, few.angle, strict=True):
         ax.imshow(show.pixels(picture))
         ax.set(xticks=[], yticks=[])
-        colour = {STOP: show.BLUE, LIMIT: show.RED}.get(int(answer), "0.35")
+        colour = {STOP: show.BLUE, LIMIT: "#b04a00"}.get(int(answer), "0.35")
         ax.set_xlabel(
             signs.CLASSES[answer], color=colour, fontsize=11, fontweight="bold" if answer == LIMIT else "normal"
         )
         if what == "clean":
-            ax.set_title(f"{feet:.0f} feet, {angle:+.0f}°", fontsize=11)
+            ax.set_title(f"{feet:.0f} feet ({0.3 * feet:.0f} m), {angle:+.0f}°", fontsize=11)
     row[0].set_ylabel(what, fontsize=13)
 read = {what: ", ".join(signs.CLASSES[answer] for answer in answers) for what, answers in small.items()}
 figure.alt = "Six views of a stop sign. " + "; ".join(f"{what}: read as {words}" for what, words in read.items()) + "."
 figure
 
+# %% [markdown] tags=["instructor"]
+# **Take the three predictions as a show of hands.** Hardly anybody expects the middle line. **Ask:** "Both saw 60
+# pictures. What did the second one have that the first one hadn't?" Then let them look at the two rows of stickers,
+# fine specks and smooth shapes, and say *why* specks don't survive a step aside.
+
 # %% [markdown]
 # ### Explain
 #
-# (The pictures above are drawn larger than those that the reader gets.)
+# (The pictures are drawn larger than those that the reader gets, and whoever cut them out left more room around some signs
+# than around others. Read the distance above them, not from the size.)
 #
 # An attack that has seen one view uses whatever works *there*: fine specks, at just this angle and in just this light. A step
-# aside, and the specks fall on other pixels. An attack that has to work on average over views cannot use what only one of them
-# shows. What is left survives the journey. That is the whole idea, and it has a name: **expectation over transformation** [2].
-# The mean over twelve random views stands for the expectation, and fresh ones in every step keep the attack from learning them by
-# heart. You know it from the patch of lesson 07.
+# aside, and the specks fall on other pixels. An attack that has to work on average over views can't use what only one of them
+# shows. What is left survives the journey. That is the whole idea, and it has a name: **expectation over transformation** [2]. An
+# expectation is the mean over all that could happen; a few random views stand for it, and fresh ones in every step keep
+# the attack from learning them by heart. You know it from the patch of lesson 07.
+#
+# Compare the first two lines of the print: 60 pictures each. It isn't the *number* of pictures that carries an attack out into the
+# world. It is that they differ.
 
 # %%
-claim("made for many views, the sign is read as 45 from more places than made for one", for_many_success > for_one_success,
-      f"{for_many_success:.2f} and {for_one_success:.2f}")  # fmt: skip
-claim("made for many views, it is so from at least half of them", for_many_success >= 0.5, f"{for_many_success:.2f}")
+claim("made for many views, the sign is read as 45 from more places than made for one",
+      from_elsewhere["twelve each step"] > from_elsewhere["one view"],
+      f"{from_elsewhere['twelve each step']:.2f} and {from_elsewhere['one view']:.2f}")  # fmt: skip
+claim("so it is with no more pictures, if they differ", from_elsewhere["another each step"] > from_elsewhere["one view"],
+      f"{from_elsewhere['another each step']:.2f} and {from_elsewhere['one view']:.2f}")  # fmt: skip
+claim("made for many views, it is so from at least six of ten", from_elsewhere["twelve each step"] >= 0.6,
+      f"{from_elsewhere['twelve each step']:.2f}")  # fmt: skip
 
 # %% [markdown]
 # ## What can be printed
 #
 # Your stickers have thousands of colours. Who prints them gets others: a printer has a limited set, and tape has the colour that
-# it has. So the attack of [1] pays once more, for every colour that is far from all printable ones. For a colour, that price is
-# the product of its distances to each of them: zero as soon as it *is* one. Two colours are printable here, black tape and white.
+# it has. So the attack of [1] can be made to pay once more, for every colour that is far from all printable ones. For a colour,
+# that price is the product of its distances to each of them: zero as soon as it *is* one. Two colours are printable here, black
+# tape and white.
 #
 # ### Predict
 #
 # The finished stickers are made of squares of 2 inches (5 cm), each black or white. What will that cost the attack: does it still
-# beat *random* squares, black or white by the toss of a coin, at the same place and of the same size?
+# beat *random* squares, black or white by the toss of a coin, at the same place and of the same size? And how often is a sign with
+# random squares still read as *stop*?
 #
 # ### Run
 
 # %%
-coins = physical_objects.random_sticker(mask, generator=chance(7))
-versions = {"yours, any colour": for_many, "black and white": finished.texture, "random squares": coins}
-price = {
-    what: (physical.non_printability(sign) * mask[0]).sum().item() / mask.sum().item()
-    for what, sign in versions.items()
-}
-by_version = {what: success_from(sign) for what, sign in versions.items()}
-still_stop = {
-    what: metrics.proportion((read_from(s, places) == STOP)[right_before].sum(), right_before.sum())
-    for what, s in versions.items()
-}
-for what, success in by_version.items():
-    print(f"{what:<18} mean price {price[what]:.3f}; read as 45 {success}")
-    print(f"{'':<18} still read as stop {still_stop[what]}")
+tosses = chance(7)
+coins = [physical_objects.random_sticker(mask, generator=tosses) for _ in range(5)]  # five tosses: one could be lucky
+versions = {"yours, any colour": for_many, "black and white": finished.texture}
+versions |= {f"random squares {number + 1}": sign for number, sign in enumerate(coins)}
+said = {what: read_from(sign, places)[right_before] for what, sign in versions.items()}
+by_version = {what: metrics.proportion((answers == LIMIT).sum(), len(answers)) for what, answers in said.items()}
+still_stop = {what: metrics.proportion((answers == STOP).sum(), len(answers)) for what, answers in said.items()}
 
+
+def price(sign):
+    """Mean non-printability of what lies under the mask."""
+    return (physical.non_printability(sign) * mask[0]).sum().item() / mask.sum().item()
+
+
+print(f"for comparison, the bare sign under the mask: price {price(plain):.2f}\n")
+for what, sign in versions.items():
+    print(f"{what:<18} price {price(sign):.2f}   read as 45 {told(by_version[what]):<18} still as stop {told(still_stop[what])}")
+by_chance = {"read as 45": list(by_version.values())[2:], "still as stop": list(still_stop.values())[2:]}
+for what, shares in by_chance.items():
+    mean = sum(shares) / len(shares)
+    print(f"random, {what}: mean {100 * mean:.0f} %, from {100 * min(shares):.0f} to {100 * max(shares):.0f} %")
+
+shown = ["yours, any colour", "black and white", "random squares 1", "random squares 2"]
 row_of(
-    [sign * outline + (1 - outline) for sign in versions.values()],
-    [f"{what}\nread as 45: {100 * success:.0f} %" for what, success in by_version.items()],
-    "Three stop signs with stickers: "
-    + "; ".join(f"{what}, read as 45 from {100 * s:.0f} %" for what, s in by_version.items()),
-    wide=3.2,
+    [versions[what] * outline + (1 - outline) for what in shown],
+    [f"{what}\n45: {100 * by_version[what]:.0f} %, stop: {100 * still_stop[what]:.0f} %" for what in shown],
+    "Four stop signs with stickers: "
+    + "; ".join(f"{w}, read as 45 from {100 * by_version[w]:.0f} %, as stop from {100 * still_stop[w]:.0f} %" for w in shown),
+    wide=2.9,
 )
+
+# %% [markdown] tags=["instructor"]
+# **Ask before you scroll:** "How many tosses would you want to see?" Then read the range. With one toss you can tell
+# the story "chance squares do nothing" or "chance squares ruin the sign", as you like. That is how a control is
+# chosen that flatters; reviewers seldom ask for the second toss.
 
 # %% [markdown]
 # ### Explain
 #
-# Tape costs nothing but skill: each square is black or white, and *which* is what the attack has found. Random squares cover as
-# much, and hurt too: look at how often the sign is still read as stop. But they do not make it a 45. That is why a control belongs
-# to a **targeted** attack: damage is cheap, a chosen answer is not.
+# Tape costs the attack something: compare the first two lines. It has other squares to choose from, each black or white, and
+# *which* is what it has found. (You don't see it climb here. It had more time than a lesson has, and its price for unprintable
+# colours grew on the way. The published run of the study's own stickers had that price switched off [3].)
+#
+# Random squares cover as much, and do harm too; one toss may cost the sign twice as many places as another. That is why one toss
+# is no control. But in none of them does it become a 45. So a control belongs to a **targeted** attack: damage is cheap, a chosen
+# answer is not. And read the second line to its end: where black and white isn't a 45, it is something else about as often as a
+# stop sign.
 
 # %%
-claim("every finished sticker is black or white tape", price["black and white"] < 1e-3)
-claim(
-    "black and white stickers are read as 45 from at least six of ten places",
-    by_version["black and white"] >= 0.6,
-)
-claim("random ones from at least 50 points fewer", by_version["black and white"] - by_version["random squares"] >= 0.5)
+claim("every finished sticker is black or white tape", price(finished.texture) < 1e-3, f"price {price(finished.texture):.4f}")
+claim("black and white stickers are read as 45 from at least six of ten places", by_version["black and white"] >= 0.6,
+      f"{by_version['black and white']:.2f}")  # fmt: skip
+claim("random ones, in every toss, from at least 50 points fewer",
+      by_version["black and white"] - max(by_chance["read as 45"]) >= 0.5,
+      f"at most {max(by_chance['read as 45']):.2f}")  # fmt: skip
 
 # %% [markdown]
 # ## In the laboratory and on the road
 #
 # Eykholt and others tested twice [1]. *Lab*: still photographs, from 5 to 40 feet and several angles. *Drive-by*: a car rolls
-# towards the sign while a camera films, and every tenth frame is read (as quoted in later work). We do both: 7 distances times 5
-# angles, and a car that brakes as it comes from 80 feet to 20.
+# towards the sign while a camera films, and frames of the film are read. We do both: 7 distances times 5 angles, and
+# a car that brakes as it comes from 80 feet to 20 (24 m to 6), of which we read every tenth frame.
 #
 # ### Predict
 #
 # A drive has about a dozen frames, and six drives make more than seventy. Somebody reports a success of so many per cent, with the
-# interval for *n = 74 frames*. Would you believe that interval? What has been repeated 74 times, and what six times?
+# interval for *n = 75 frames*. Would you believe that interval? What has been repeated 75 times, and what six times?
 #
 # ### Exercise: `drive_by_success`
 #
@@ -386,9 +476,9 @@ def drive_by_success(model, before, after, truth, target):
 drive_by_success = check.drive_by_success(drive_by_success)
 
 # %%
-on_signs = {"clean": plain, "black and white": finished.texture, "random squares": coins}
+on_signs = {"clean": plain, "black and white": finished.texture, "random squares": coins[0]}
 lab = signs.lab_views(generator=chance(8))
-stills = {what: [picture[None] for picture in seen_from(lab)(sign)] for what, sign in on_signs.items()}
+stills = {what: [picture[None] for picture in seen_from(lab)(sign)] for what, sign in on_signs.items()}  # drives of one frame
 
 
 def past(sign, drive):
@@ -409,94 +499,137 @@ results = {
 for (test, what), success in results.items():
     print(f"{test:<10}{what:<18}{success}")
 
-together = torch.cat(frames["black and white"])
-right_frames = metrics.logits(reader, torch.cat(frames["clean"])).argmax(1) == STOP
-pooled = metrics.proportion(
-    (metrics.logits(reader, together).argmax(1) == LIMIT)[right_frames].sum(), right_frames.sum()
-)
+right_frames = metrics.logits(reader, torch.cat(frames["clean"])).argmax(1).cpu() == STOP
+pooled = success_among(metrics.logits(reader, torch.cat(frames["black and white"])).argmax(1).cpu(), right_frames)
 print(f"\nthe drive-by, if frames were independent: {pooled}")
 
-# %%
+in_lab = metrics.logits(reader, torch.cat(stills["black and white"])).argmax(1).cpu()
+failed = [f"{lab.distance[k]:.0f} feet, {lab.angle[k]:+.0f}°" for k in (in_lab != LIMIT).nonzero().flatten().tolist()]
+print(f"the lab fails at: {'; '.join(failed) or 'nowhere'}")
+
+# %% jupyter={"source_hidden": true}
 film, answers = filmed["black and white"][0], metrics.logits(reader, frames["black and white"][0]).argmax(1).cpu()
-chosen = torch.linspace(0, len(film.distance) - 1, 4).round().long()
-said = [signs.CLASSES[answer] for answer in answers[chosen]]
-words = ", ".join(f"{feet:.0f} feet: {answer}" for feet, answer in zip(film.distance[chosen], said, strict=True))
-figure, axes = show.picture(13, 2.2, 1, 4, f"Four frames of a drive towards a stop sign with stickers. {words}.")
-for ax, number, answer in zip(axes, chosen, said, strict=True):
+inside = int((film.box[:, 2] < film.frames.shape[-1]).nonzero().max())  # the last frame that shows the whole sign
+chosen = torch.linspace(0, inside, 4).round().long()
+read = [signs.CLASSES[answer] for answer in answers[chosen]]
+words = ", ".join(f"{feet:.0f} feet: {answer}" for feet, answer in zip(film.distance[chosen], read, strict=True))
+figure, axes = show.picture(12.5, 4.4, 2, 4, gridspec_kw={"height_ratios": [1.15, 1]})
+figure.alt = f"Four frames of a drive towards a stop sign with stickers, and the sign that is cut out of each. {words}."
+for above, below, number, answer in zip(*axes, chosen, read, strict=True):
     left, top, right, bottom = film.box[number].tolist()
-    ax.imshow(show.pixels(film.frames[number]))
-    limits = ax.get_xlim(), ax.get_ylim()
-    ax.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=show.YELLOW, linewidth=1.5)
-    ax.set(xlim=limits[0], ylim=limits[1])
-    ax.set_axis_off()
-    ax.set_title(f"{film.distance[number]:.0f} feet: {answer}", fontsize=11)
+    above.imshow(show.pixels(film.frames[number]))
+    limits = above.get_xlim(), above.get_ylim()
+    above.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=show.YELLOW, linewidth=1.5)
+    above.set(xlim=limits[0], ylim=limits[1])
+    above.set_title(f"{film.distance[number]:.0f} feet", fontsize=11)
+    below.imshow(show.pixels(film.crops[number]))
+    below.set_title(f"read as {answer}", fontsize=11)
+    above.set_axis_off()
+    below.set_axis_off()
 figure
 
-# %%
-figure, ax = show.picture(9.5, 3.9)
+# %% [markdown]
+# Above, the camera in the car; below, what is cut out and read. Now every frame of every drive, with the stickers of the attack and
+# with the first random squares. Do losses come one by one, or in runs?
+
+# %% jupyter={"source_hidden": true}
 marks = {
     "stop": ("s", show.BLUE, "read as stop"),
     "45": ("o", show.RED, "read as 45"),
-    "other": ("x", "0.45", "anything else"),
+    "other": ("x", "0.35", "anything else"),
 }
-for number, (film, crops) in enumerate(zip(filmed["black and white"], frames["black and white"], strict=True)):
-    answers = metrics.logits(reader, crops).argmax(1).cpu()
-    kinds = {"stop": answers == STOP, "45": answers == LIMIT, "other": (answers != STOP) & (answers != LIMIT)}
-    for kind, (mark, colour, label) in marks.items():
-        feet = film.distance[kinds[kind]]
-        ax.plot(feet, [number + 1] * len(feet), mark, color=colour, markersize=7, label=label if number == 0 else None)
-ax.set(
-    xlabel="distance to the sign, in feet (the car comes from the left)",
-    ylabel="drive",
-    title="What is read, frame by frame",
+figure, axes = show.picture(11, 3.9, 1, 2, sharey=True)
+for ax, what in zip(axes, ("black and white", "random squares"), strict=True):
+    for number, (film, crops) in enumerate(zip(filmed[what], frames[what], strict=True)):
+        answers = metrics.logits(reader, crops).argmax(1).cpu()
+        kinds = {"stop": answers == STOP, "45": answers == LIMIT, "other": (answers != STOP) & (answers != LIMIT)}
+        for kind, (mark, colour, label) in marks.items():
+            feet = film.distance[kinds[kind]]
+            ax.plot(feet, [number + 1] * len(feet), mark, color=colour, markersize=7, label=label if number == 0 else None)
+    ax.set(xlabel="feet to the sign (the car comes from the left)", title=what)
+    ax.invert_xaxis()
+    ax.set_yticks(range(1, drives + 1))
+axes[0].set_ylabel("drive")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=11)
+figure.alt = (
+    f"What is read in each frame of {drives} drives. With the stickers of the attack nearly every frame is read as 45; with "
+    "random squares most are read as stop, and the others stand in runs, mostly far from the sign."
 )
-ax.invert_xaxis()
-ax.set_yticks(range(1, drives + 1))
-figure.legend(loc="outside right upper", frameon=False, fontsize=11)
-figure.alt = f"What is read in each frame of {drives} drives: {100 * pooled:.0f} % of all frames as speed limit 45."
 figure
+
+# %%
+lost = [metrics.logits(reader, crops).argmax(1).cpu() != STOP for crops in frames["random squares"]]
+shares = ", ".join(f"{100 * drive.float().mean():.0f} %" for drive in lost)
+print(f"random squares, share of frames that are no longer read as stop (lost), drive by drive: {shares}")
+before = torch.cat([drive[:-1] for drive in lost])  # was the frame before it lost?
+after_lost = metrics.proportion(torch.cat([drive[1:] for drive in lost])[before].sum(), before.sum())
+of_all = torch.cat(lost).float().mean().item()
+print(f"of all frames {100 * of_all:.0f} % are lost; of those that follow a lost one {100 * after_lost:.0f} %")
+
+# %% [markdown] tags=["instructor"]
+# **Everybody's first version pools the frames**, or returns `nan` for the drive without a right frame. **Ask:** "The
+# first car drives at half the speed and gives twice as many frames. Has anything about the sign changed? Has your
+# number?"
+#
+# **At the figure:** let two people guess the next frame, one who has seen the frame before and one who hasn't. The
+# right panel is the argument; the left one can't show it, since nearly all succeeds. **"So the interval of the study
+# is wrong?"** We don't know how many drives stand behind 84.8 %. Say that, and no more.
 
 # %% [markdown]
 # ### Explain
 #
-# Look along a row. Neighbouring frames share the street, the light, the speed and the way in which the sign was put up; whatever
-# goes wrong in one tends to go wrong in the next. What was repeated independently is the *drive*, so the interval is that of six
-# and not that of seventy.
+# With the attack's stickers nearly all is red, and where nearly all succeeds you can't *see* dependence. On the right you can:
+# losses come in runs, and one drive loses a good deal more than another. Neighbouring frames share almost the distance (far
+# frames are lost more often, in most drives), but also the street, the light, and the way in which the sign was put up. Whoever
+# has seen one can half guess the next, so the second frame is worth less than the first. What was repeated independently is the
+# *drive*, and the interval is that of six and not of 75.
 #
-# Beside the study [1], whose numbers hold for real stickers on real signs:
+# (The 35 views of the lab are counted one by one, as drives of a single frame. That flatters as well: they share a sign and a
+# room. Look at where the lab fails.)
+#
+# Beside the study [1], whose numbers hold for real stickers on real signs. An empty cell is a number that we could not check.
 #
 # | targeted success | lab | drive-by |
 # |---|---|---|
-# | theirs, stickers, first network | 100 % | 84.8 % of the frames |
-# | theirs, stickers, second network | 80 % | |
+# | theirs, black and white stickers, network of American signs | 100 % | 84.8 % of the frames |
+# | theirs, such stickers, network of German signs | 80 % | |
 # | theirs, stickers that look like graffiti | 66.67 % | |
 # | theirs, a subtle poster over the whole sign | 100 % | |
-# | yours | above | above |
-#
-# The famous 100 % belongs to one of two networks. Stickers of the same style on the other reached 80 %. And nobody should compare
-# their rows with yours too closely: our road is drawn, and the reader is ours. What agrees is the pattern: a few stickers are
-# enough, on the move as well as standing still. That chance stickers are not is what our control adds.
 
 # %%
 lab_success, road_success = results["lab", "black and white"], results["drive-by", "black and white"]
+print(f"| yours, black and white, drawn | {100 * lab_success:.0f} % | {100 * road_success:.0f} %, drive by drive |")
+print(f"| yours, random squares, drawn | {100 * results['lab', 'random squares']:.0f} % | "
+      f"{100 * results['drive-by', 'random squares']:.0f} % |")  # fmt: skip
+
+# %% [markdown]
+# The famous 100 % belongs to one of two networks. And nobody should compare their rows with yours too closely: our road is drawn,
+# and the reader is ours. What agrees is the pattern: stickers on a part of the sign are enough, on the move as well as standing
+# still. That chance stickers are not is what our control adds.
+
+# %%
 claim(
     "in the lab the stickers are read as 45 from at least six of ten views", lab_success >= 0.6, f"{lab_success:.2f}"
 )
 claim("on the road in at least six of ten frames, drive by drive", road_success >= 0.6, f"{road_success:.2f}")
-claim("random squares fall behind by at least 50 points, in both",
-      all(results[test, "black and white"] - results[test, "random squares"] >= 0.5 for test in tests))  # fmt: skip
-claim(
-    "counted by drives the interval is wider than counted by frames",
-    road_success.high - road_success.low > pooled.high - pooled.low,
-)
+result("stickers read as 45 in the lab", lab_success)
+result("stickers read as 45 on the road", road_success)
+gaps = [results[test, "black and white"] - results[test, "random squares"] for test in tests]
+claim("random squares fall behind by at least 50 points, in both", min(gaps) >= 0.5, f"by {100 * min(gaps):.0f} at least")
+claim("losses come in runs: after a lost frame the next is lost more often than frames are at large", after_lost > of_all,
+      f"{after_lost:.2f} and {of_all:.2f}")  # fmt: skip
+widths = road_success.high - road_success.low, pooled.high - pooled.low
+claim("counted by drives the interval is wider than counted by frames", widths[0] > widths[1],
+      f"{100 * widths[0]:.0f} points and {100 * widths[1]:.0f}")  # fmt: skip
 
 # %% [markdown]
 # ## A solid object
 #
 # A sign shows one face. A bottle has no front: turn it, and half of its surface is gone. Ours stands on a table and can be seen
-# from all round and above. Each picture is drawn from the unrolled surface, `texture`, so that the gradient finds its way back to
-# it, and all of it may be printed anew, as the turtle was. The network is EfficientNet-Lite0 with its 1,000 ImageNet classes. One
-# of them is *pill bottle*; the target is another.
+# from all round and above. Its surface is kept as a flat picture, as if you had peeled the label off and unrolled it: that is its
+# `texture`. Each view is drawn from the texture, so that the gradient finds its way back to it, and all of it may be printed anew,
+# as the turtle was. The network is EfficientNet-Lite0 with its 1,000 ImageNet classes. One of them is *pill bottle*; the target is
+# another.
 #
 # ### Exercise: `pose_gradient`
 #
@@ -531,6 +664,12 @@ def pose_gradient(model, render, texture, poses, target):
 
 pose_gradient = check.pose_gradient(pose_gradient)
 
+# %% [markdown] tags=["instructor"]
+# **Common wrong answers.** The sum in place of the mean; the logarithm of the mean probability (poses that are lost
+# count no more); the mean *image*, a ghost; `.sign()` inside the loop, left over from the stickers.
+# `texture.requires_grad_()` works, and changes the caller's tensor for good: the check says so at the end. All poses
+# in one batch is right; **ask** what it costs with 500 of them.
+
 # %%
 seer = physical_objects.object_classifier()
 done = physical_objects.bottle_texture()  # made once, over many poses
@@ -553,9 +692,10 @@ def climbed(poses_of_step, steps, step_size=0.05):
     return texture
 
 
+# A map says for each pixel of a picture which point of the texture is seen there. It is the slow part, and is worked out once.
 spots = bottle.maps(bottle.random_poses(12, generator=chance(9)))  # twelve places of the camera
 turned = chance(10)
-front = bottle.maps(bottle.turntable_poses(1))
+front = bottle.maps(bottle.turntable_poses(1))  # one pose: from the front
 
 
 def three_new(step):
@@ -563,21 +703,35 @@ def three_new(step):
     return [spots[(3 * step + k) % len(spots)].spun(360 * torch.rand(1, generator=turned)) for k in range(3)]
 
 
-for_one_pose = climbed(lambda step: [front], 24)
-for_some = climbed(three_new, 8)
+for_one_pose = climbed(lambda step: [front], 24)  # 24 pictures, all the same pose
+for_some = climbed(three_new, 8)  # 8 steps, 24 pictures as well, all of them different
 
 # %% [markdown]
 # ### Predict
 #
-# Four surfaces: the *ordinary* one; one made *for one pose*, in 24 steps; one made *for many poses*, with far more patience; and a
-# *random* one, changed as much as that, but in random directions. The bottle is turned once round in front of the camera. For
-# each, what happens to the probability of the target?
+# Four surfaces: the *ordinary* one; one made *for one pose*, from the front; one made *for many poses*, with far more
+# patience; and a *random* one, changed as much as that on average, but in random directions. The bottle is turned once round in
+# front of the camera. For each, what happens to the probability of the target?
 #
 # ### Run
 
 # %%
-scrambled = physical_objects.random_texture(done, generator=chance(11))
+def as_far(texture, goal):
+    """The texture, moved on in its own direction until its mean change is `goal`: what is cut off at 0 and 1 shortens a change."""
+    low, high = 1.0, 20.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        short = ((ordinary + middle * (texture - ordinary)).clamp(0, 1) - ordinary).abs().mean() < goal
+        low, high = (middle, high) if short else (low, middle)
+    return (ordinary + high * (texture - ordinary)).clamp(0, 1)
+
+
+scrambled = as_far(
+    physical_objects.random_texture(done, generator=chance(11)), (done.texture - ordinary).abs().mean()
+)
 surfaces = {"ordinary": ordinary, "for one pose": for_one_pose, "for many poses": done.texture, "random": scrambled}
+for what, texture in surfaces.items():
+    print(f"{what:<16} mean change of a colour {(texture - ordinary).abs().mean():.3f}")
 row_of(
     list(surfaces.values()),
     list(surfaces),
@@ -585,30 +739,48 @@ row_of(
     wide=3.3,
 )
 
-# %%
-STEP = 15
-once_round = bottle.turntable_poses(360 // STEP)
-spins = once_round.spin.tolist()
+# %% jupyter={"source_hidden": true}
+spins = sorted([*range(0, 360, 30), 1, 2, 5, 15])  # close to the front, closer
+once_round = replace(bottle.turntable_poses(len(spins)), spin=torch.tensor(spins, dtype=torch.float32))
 probability = {
     what: metrics.logits(seer, bottle.turntable(texture, once_round, bottle.SIZE).to(device)).softmax(1)[:, GOAL].cpu()
     for what, texture in surfaces.items()
 }
 at_home = {what: values[0].item() for what, values in probability.items()}
-show.curves(
+figure = show.curves(
     {what: (spins, values.tolist()) for what, values in probability.items()},
     xlabel="the bottle, turned by degrees",
-    ylabel=f"probability of {names[GOAL]}",
+    ylabel=f"probability of {names[GOAL]} (logarithmic)",
     title="One pose, or all of them",
 )
+ax = figure.axes[0]
+ax.set(yscale="log", xticks=range(0, 361, 45))
+ax.get_legend().remove()
+figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=11)
+figure.alt = "The target's probability as the bottle turns, on a logarithmic scale: " + "; ".join(
+    f"{what} {values.min():.0e} to {values.max():.2g}, {values[spins.index(15)]:.0e} at 15 degrees" for what, values in probability.items()
+)  # fmt: skip
+for what in surfaces:
+    print(f"{what:<16}" + "   ".join(f"{spin}°: {probability[what][spins.index(spin)]:<7.2g}" for spin in (0, 1, 2, 5, 15, 180)))
+figure
 
 # %% [markdown]
 # ### Explain
 #
 # To your eye, none of the attacked ones is an ordinary bottle: nothing kept their colours near those that it had. Nor are they what
-# the network sees in them. At 0 degrees, where it was made, the surface for one pose does its work. Follow it around. The surface for many poses had to
-# please all sides at once, and was shown other heights, distances, lamps and rooms, too.
+# the network sees in them. At 0 degrees, where it was made, the surface for one pose does its work. Follow it around: a turn of
+# two degrees, and it is gone. The surface for many poses had to please all sides at once.
 #
-# Your own eight steps over a few poses went the same way, only not far:
+# Look at the random one too. A strange bottle is more of everything, and so a little more of the target, by several powers of ten.
+# Whoever reports only "the probability rose a thousandfold" reports that.
+#
+# ### Predict: poses that nobody has seen
+#
+# Now new poses, anywhere around and above the bottle, in other rooms and in other light. From how many of them is the bottle
+# taken for the target? From how many for neither? And the surface that you made from 24 *different* pictures: does it beat the
+# one from 24 pictures of one pose?
+#
+# ### Run
 
 # %%
 trial = bottle.maps(bottle.random_poses(poses, generator=chance(12)))  # new ones, for all that follows
@@ -618,30 +790,73 @@ def look_at(texture, seen=trial):
     return torch.cat([bottle.render(texture, seen[start : start + 12]) for start in range(0, len(seen), 12)]).to(device)
 
 
-answers = {
-    what: metrics.logits(seer, look_at(texture))
-    for what, texture in (surfaces | {"eight steps of yours": for_some}).items()
-}
+blind = chance(20)
+wandered = ordinary  # eight steps as well, in directions that nobody looked for
+for _ in range(8):
+    wandered = (wandered + done.mask * 0.05 * torch.randn(ordinary.shape, generator=blind).sign()).clamp(0, 1)
+
+tried = surfaces | {"your eight steps": for_some, "eight blind steps": wandered}
+answers = {what: metrics.logits(seer, look_at(texture)) for what, texture in tried.items()}
 mean_log = {what: logits.log_softmax(1)[:, GOAL].mean().item() for what, logits in answers.items()}
-for what, value in mean_log.items():
-    print(f"{what:<22} mean log probability of {names[GOAL]} over {poses} new poses: {value:6.2f}")
+was_bottle = answers["ordinary"].argmax(1) == BOTTLE
+
+
+def outcome(logits):
+    """Of the poses that were right before: how many are now the target, something else, and still right."""
+    chosen = logits.argmax(1)[was_bottle]
+    kinds = {"target": chosen == GOAL, "other": (chosen != GOAL) & (chosen != BOTTLE), "right": chosen == BOTTLE}
+    return {kind: metrics.proportion(hits.sum(), was_bottle.sum()) for kind, hits in kinds.items()}
+
+
+outcomes = {what: outcome(logits) for what, logits in answers.items()}
+print(f"right with the ordinary surface: {metrics.proportion(was_bottle.sum(), poses)}\n")
+print(f"{'':<18}{'target':<20}{'other':<20}{'right':<20}mean log probability of the target")
+for what, kinds in outcomes.items():
+    print(f"{what:<18}" + "".join(f"{told(share):<20}" for share in kinds.values()) + f"{mean_log[what]:6.1f}")
+
+examples = torch.linspace(0, poses - 1, 6).round().long()
+show.gallery(look_at(done.texture, trial[examples.tolist()]), torch.full((6,), BOTTLE), names, seer, columns=6)
+
+# %% [markdown]
+# ### Explain
+#
+# Here one pose is one picture, each drawn anew, so the poses are what is counted. Beside it what Athalye and others got from
+# 100 photographs each of two printed objects [2]; unchanged prints were right in all:
+#
+# | photographs | target | other | right |
+# |---|---|---|---|
+# | turtle, to be a rifle | 82 % | 16 % | 2 % |
+# | baseball, to be an espresso | 59 % | 31 % | 10 % |
+#
+# So theirs is not "from every angle". *Other* is harm too, only not as ordered: look at the random surface, which hardly ever
+# passes for a pill bottle, and never for the target. Strange alone is enough to confuse the network. It is not enough for the
+# answer that was ordered. The surface for one pose leaves the bottle a bottle from most sides; where not, it is merely odd.
+#
+# The last column is the expectation itself, the mean log probability. Compare yours with the surface for one pose: 24 pictures
+# each. Then with the blind steps: these climb as well, a good deal, for the reason above, and only what is beyond them is your
+# gradient's work. With eight steps you are on the way; the finished surface went the same way 25 times as far, on 2,000 pictures.
 
 # %%
-claim(
-    "the surface for one pose makes the target likelier at its own pose than the ordinary one does",
-    at_home["for one pose"] > at_home["ordinary"],
-)
-claim(
-    "the surface for many poses makes the target likelier over new poses than that for one",
-    mean_log["for many poses"] > mean_log["for one pose"],
-)
-claim("eight steps of yours climb", mean_log["eight steps of yours"] > mean_log["ordinary"])
+many, at_random = outcomes["for many poses"], outcomes["random"]
+claim("from at least seven of ten new poses the bottle is the target", many["target"] >= 0.7, f"{many['target']:.2f}")
+claim("the random surface makes it the target from at least 60 points fewer",
+      many["target"] - at_random["target"] >= 0.6, f"{at_random['target']:.2f}")  # fmt: skip
+claim("the surface for one pose does so from fewer poses", outcomes["for one pose"]["target"] < many["target"],
+      f"{outcomes['for one pose']['target']:.2f}")  # fmt: skip
+claim("in its own pose it makes the target likelier than the ordinary one does",
+      at_home["for one pose"] > at_home["ordinary"],
+      f"{at_home['for one pose']:.3f} and {at_home['ordinary']:.1e}")  # fmt: skip
+claim("24 different pictures lead further over new poses than 24 of one pose, and than blind steps",
+      mean_log["your eight steps"] > max(mean_log["for one pose"], mean_log["eight blind steps"]),
+      f"{mean_log['your eight steps']:.1f}, {mean_log['for one pose']:.1f}, {mean_log['eight blind steps']:.1f}")  # fmt: skip
+result("poses from which the bottle is the target", many["target"])
 
 # %% [markdown]
 # ## From all sides
 #
-# Press play, and the bottle turns. On the right is every pose at once: what is answered from there. Then change the height, and
-# compare the ordinary surface with the others.
+# Press play, and the bottle turns. On the right is every pose at once: what is answered from there. Find three things. Where does
+# the surface for many poses have a hole? From how many of these poses does the one for one pose hold? And how sure is the network
+# of the ordinary bottle: what else does it nearly see?
 
 
 # %%
@@ -655,115 +870,94 @@ def as_object(texture):
     return draw
 
 
-looks = {what: as_object(surfaces[what]) for what in ("ordinary", "for many poses", "for one pose", "random")}
+looks = {what: as_object(surfaces[what]) for what in ("ordinary", "for many poses", "for one pose")}
 turning = explore.turntable(
     seer, looks, range(0, 360, 24), (5, 20, 35), truth=BOTTLE, target=GOAL, names=dict(enumerate(names))
 )
 turning
 
+# %% [markdown]
+# For those who read this without a kernel, and for your slides: the same turn as a film.
+
 # %%
 turning.animation(tilt=20, look="for many poses")
 
 # %% [markdown]
-# ### Predict
-#
-# From how many of the new poses, anywhere around and above it, in other rooms and other light, is the bottle taken for the target?
-# And for neither?
-#
-# ### Run
+# An attack survives what it was averaged over. **Only that?** How large the bottle was *in* the picture did vary. How many pixels
+# the *picture* had never did: always 160 across. Here is the same bottle at 224, which is what most ImageNet models are fed with.
 
 # %%
-was_bottle = answers["ordinary"].argmax(1) == BOTTLE
-
-
-def outcome(logits):
-    """Of the poses that were right before: how many are now the target, something else, and still right."""
-    said = logits.argmax(1)[was_bottle]
-    kinds = {"target": said == GOAL, "other": (said != GOAL) & (said != BOTTLE), "right": said == BOTTLE}
-    return {kind: metrics.proportion(hits.sum(), was_bottle.sum()) for kind, hits in kinds.items()}
-
-
-outcomes = {what: outcome(answers[what]) for what in ("for one pose", "for many poses", "random")}
-print(f"right with the ordinary surface: {metrics.proportion(was_bottle.sum(), poses)}\n")
-for what, kinds in outcomes.items():
-    told = "   ".join(
-        f"{kind} {100 * share:3.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
-        for kind, share in kinds.items()
-    )
-    print(f"{what:<16}{told}   n = {int(was_bottle.sum())}")
-
-shown = torch.linspace(0, poses - 1, 6).round().long()
-show.gallery(look_at(done.texture, trial[shown.tolist()]), torch.full((6,), BOTTLE), names, seer, columns=6)
-
-# %% [markdown]
-# ### Explain
-#
-# Here one pose is one picture, each drawn anew, so the poses are what is counted. Beside it what Athalye and others got from
-# 100 photographs each of two printed objects [2]; unchanged prints were right in all:
-#
-# | photographs | target | other | right |
-# |---|---|---|---|
-# | turtle, to be a rifle | 82 % | 16 % | 2 % |
-# | baseball, to be an espresso | 59 % | 31 % | 10 % |
-# | your bottle, drawn | above | above | above |
-#
-# So theirs is not "from every angle". For yours, look at the map in the widget: where, if anywhere, is it not
-# red? *Other* is harm too, only not as ordered. And again the control is needed: how often does the random surface still pass for
-# a pill bottle? Strange alone is enough to confuse the network. It is not enough for the answer that was ordered.
-#
-# An attack survives what it was averaged over. **Only that?** Size was never varied: all pictures of the bottle had 160 pixels
-# across. Here is the same bottle, at 224, which is what most ImageNet models are fed with.
-
-# %%
-few_turns = once_round[list(range(0, len(once_round), 2))]
+few_turns = bottle.turntable_poses(12)
 for size in (bottle.SIZE, 224):
     logits = metrics.logits(seer, bottle.turntable(done.texture, few_turns, size).to(device))
-    share = metrics.proportion((logits.argmax(1) == GOAL).sum(), len(logits))
-    print(
-        f"{size} pixels: answered with the target {share}; mean probability {logits.softmax(1)[:, GOAL].mean().item():.2f}"
-    )
+    hits = int((logits.argmax(1) == GOAL).sum())
+    sure = logits.softmax(1)[:, GOAL].mean()
+    print(f"{size} pixels: the target in {hits} of 12 turns of one bottle; mean probability {sure:.2f}")
 
 # %% [markdown]
-# What does your attacker know about the picture's size? Whoever leaves a thing out of the average bets on it.
-
-# %%
-many, by_chance = outcomes["for many poses"], outcomes["random"]
-claim("from at least seven of ten new poses the bottle is the target", many["target"] >= 0.7, f"{many['target']:.2f}")
-claim(
-    "the random surface makes it the target from at least 60 points fewer", many["target"] - by_chance["target"] >= 0.6
-)
-claim("the surface for one pose does so from fewer poses", outcomes["for one pose"]["target"] < many["target"])
+# (No interval here: twelve even turns of one bottle in one room are a look, not a sample.) What does your attacker know about
+# the picture's size? Whoever leaves a thing out of the average bets on it.
 
 # %% [markdown]
 # ## The camera
 #
 # Our views had light, blur and noise in them, and the attacks had seen their like. A hand-held camera adds some of its own:
-# another perspective, a lamp on one side, a wrong white balance, a shaking hand, noise, and a JPEG file. `photograph` does it all.
+# another perspective, a lamp on one side with a wrong white balance, a blur from focus and from a shaking hand, noise, and a JPEG
+# file. `photograph` does it all.
 #
 # ### Predict
 #
-# Three attacks on the same bottle, each of which succeeds before the camera. Which lose most in the photograph?
+# Three attacks on the same bottle, each of which succeeds before the camera:
 #
 # - *pixels*: PGD as in lesson 04, `eps = 4/255`, on each picture;
-# - *for one pose*: the surface above, in its pose;
+# - *for one pose*: the surface above, in its pose. It isn't turned any more; one picture of it is photographed several times;
 # - *for many poses*: the other one.
 #
-# And the stickers on the sign?
+# Which of the camera's five doings breaks which attack, if it comes *alone*? And what becomes of the stickers on the sign?
 #
 # ### Run
 
 # %%
 from medattack_edu.sheets import photograph
 
-shutter = chance(13)
-some = trial[was_bottle.nonzero().flatten()[:12].tolist()]
+shots = 8
+some = trial[was_bottle.nonzero().flatten()[:shots].tolist()]
 unchanged = look_at(ordinary, some)
 truth, towards = (torch.full((len(unchanged),), label, device=device) for label in (BOTTLE, GOAL))
 start = chance(14)
 parts = zip(unchanged.split(4), truth.split(4), towards.split(4), strict=True)  # gradients take memory
 pixels = torch.cat([attacks.pgd(seer, x, y, target=t, eps=4 / 255, steps=12, generator=start) for x, y, t in parts])
-twelve_times = render(for_one_pose, front).expand(len(unchanged), -1, -1, -1)
-road = signs.random_views(60, distances=(5, 40), generator=chance(15))
+one_picture = render(for_one_pose, front)
+on_bottle = {
+    "pixels": pixels,
+    "for one pose": one_picture.expand(shots, -1, -1, -1),
+    "for many poses": look_at(done.texture, some),
+}
+nothing = dict(perspective=0, light=0, white_balance=0, defocus=0, motion=0, noise=0, jpeg=None)
+alone = {
+    "perspective": dict(perspective=0.25),
+    "light and colour": dict(light=0.25, white_balance=0.1),
+    "blur": dict(defocus=0.6, motion=2.0),
+    "noise": dict(noise=0.02),
+    "JPEG": dict(jpeg=75),
+}
+survives = {what: {} for what in on_bottle}
+for what, pictures in on_bottle.items():
+    for name, strength in alone.items():
+        taken = photograph(pictures, **(nothing | strength), generator=chance(13))
+        survives[what][name] = int((metrics.logits(seer, taken).argmax(1) == GOAL).sum())
+print(f"{f'target, of {shots} shots':<18}" + "".join(f"{name:>18}" for name in alone))
+for what, counts in survives.items():
+    print(f"{what:<18}" + "".join(f"{count:>18}" for count in counts.values()))
+
+# %% [markdown]
+# Now all five together. As always, only what was read right *before* the attack is counted; and so that you know what the camera
+# does by itself, the clean bottle goes first.
+
+# %%
+shutter = chance(21)
+places_60 = signs.random_views(60, distances=(5, 40), generator=chance(15))
+road = places_60[(read_from(plain, places_60) == STOP).nonzero().flatten().tolist()]
 
 
 def crop_of(photo):
@@ -772,38 +966,35 @@ def crop_of(photo):
 
 
 scenes = {
+    "clean bottle": (seer, unchanged, BOTTLE, lambda photo: photo),
     "pixels": (seer, pixels, GOAL, lambda photo: photo),
-    "for one pose": (seer, twelve_times, GOAL, lambda photo: photo),
-    "for many poses": (seer, look_at(done.texture, trial), GOAL, lambda photo: photo),
+    "for one pose": (seer, on_bottle["for one pose"], GOAL, lambda photo: photo),
+    "for many poses": (seer, look_at(done.texture, trial[was_bottle.nonzero().flatten().tolist()]), GOAL, lambda photo: photo),
     "stickers": (reader, signs.look(finished.texture, outline, road, 120).to(device), LIMIT, crop_of),
 }
 through = {what: photograph(scene, generator=shutter) for what, (_, scene, _, _) in scenes.items()}
-before_after = {}
+answered, before_after = {}, {}
 for what, (model, scene, target, seen) in scenes.items():
-    hit = [metrics.logits(model, seen(pictures)).argmax(1) == target for pictures in (scene, through[what])]
-    before_after[what] = [metrics.proportion(hits.sum(), len(hits)) for hits in hit]
-    print(f"{what:<16} before the camera {before_after[what][0]}\n{'':<16} after it          {before_after[what][1]}")
+    scene = scene[:1] if what == "for one pose" else scene  # one picture before the camera, eight after it
+    answered[what] = [metrics.logits(model, seen(pictures)).argmax(1).cpu() for pictures in (scene, through[what])]
+    before_after[what] = [metrics.proportion((given == target).sum(), len(given)) for given in answered[what]]
+    wanted = names[BOTTLE] if target == BOTTLE else "the target"
+    first = "1 of 1" if len(scene) == 1 and before_after[what][0] == 1 else told(before_after[what][0])
+    print(f"{what:<16} {wanted:<12} before {first:<19} photographed {told(before_after[what][1])}   n = {len(through[what])}")
 
-# %%
-figure, ax = show.picture(9, 3.6)
+# %% jupyter={"source_hidden": true}
+figure, ax = show.picture(9, 3.7)
 for row, rates in enumerate(before_after.values()):
     for shift, rate, colour, mark in ((-0.13, rates[0], show.BLUE, "o"), (0.13, rates[1], show.RED, "s")):
-        low, high = max(rate - rate.low, 0), max(rate.high - rate, 0)
+        spread = [[max(rate - rate.low, 0)], [max(rate.high - rate, 0)]] if rate.n > 1 else None
         name = ("before the camera", "photographed")[shift > 0]
-        ax.errorbar(
-            [rate],
-            [row + shift],
-            xerr=[[low], [high]],
-            fmt=mark,
-            color=colour,
-            capsize=4,
-            label=name if row == 0 else None,
-        )
-ax.set_yticks(range(len(before_after)), [f"{what} (n = {rates[0].n})" for what, rates in before_after.items()])
+        ax.errorbar([rate], [row + shift], xerr=spread, fmt=mark, color=colour, capsize=4, label=name if row == 0 else None)
+ax.set_yticks(range(len(before_after)), [f"{what} (n = {rates[1].n})" for what, rates in before_after.items()])
+ax.get_yticklabels()[0].set_style("italic")
 ax.set(
     xlim=(-0.03, 1.03),
     ylim=(len(before_after) - 0.5, -0.5),
-    xlabel="answered with the target, with 95 % interval",
+    xlabel="answered with the target (first row: still a pill bottle), with 95 % interval",
     title="What survives a camera",
 )
 figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -814,43 +1005,66 @@ figure.alt = (
 )
 figure
 
-# %%
-pairs = [("pixels", 0), ("for many poses", 0), ("stickers", 0), ("stickers", 1)]
-pictures = [picture for what, k in pairs for picture in (scenes[what][1][k].cpu(), through[what][k].cpu())]
-titles = [title for what, _ in pairs for title in (what, "photographed")]
+# %% jupyter={"source_hidden": true}
+lightest = int(scenes["stickers"][1].mean((1, 2, 3)).argmax())
+pairs = [("pixels", 0), ("for one pose", 0), ("for many poses", 0), ("stickers", lightest)]
+pictures, titles = [], []
+for what, k in pairs:
+    for after, picture in enumerate((scenes[what][1][k].cpu(), through[what][k].cpu())):
+        answer = int(answered[what][after][k])
+        pictures.append(F.interpolate(picture[None], 160, mode="bilinear")[0])
+        titles.append(f"{what if not after else 'photographed'}\n{signs.CLASSES[answer] if what == 'stickers' else names[answer]}")
 row_of(
     pictures,
     titles,
-    "Pairs of pictures, before and after a simulated camera: " + ", ".join(what for what, _ in pairs) + ".",
-    wide=1.6,
+    "Pairs of pictures, before and after a simulated camera, with the answer: " + ", ".join(titles).replace("\n", ": ") + ".",
+    wide=1.75,
 )
+
+# %% [markdown] tags=["instructor"]
+# **Have the room commit before the table:** "Which of the five breaks the surface for one pose?" Nearly all say
+# perspective, since the lesson has talked of poses for half an hour. It is a good moment to show how an explanation
+# that everybody likes is tested: one thing at a time. **Ask for the flaw as well:** eight shots of one picture, and a
+# JPEG that is the same each time. How many trials is that zero?
+#
+# **"So JPEG is a defence!"** Against this attacker. Ask what the attacker does who knows of it (puts it into the
+# average).
 
 # %% [markdown]
 # ### Explain
 #
-# Pixels that were tuned to within four grey levels do not outlive a change of perspective, a shake and a JPEG. What was made for one
-# pose needs that pose, and gets another. What was made for many views keeps more, although nobody showed it this very camera; what
-# it loses, it loses to whatever was not in its average. An attacker who owns the same phone would put it in. **A camera is a
-# defence against whoever did not expect it, and a weaker one against whoever did.**
+# The first table is the interesting one. A JPEG file alone undoes both attacks that were made on one picture, and a perspective
+# alone nearly does. Blur and noise cost the pixels some of it; light and colour cost nothing. So a lost pose can't be all: for the
+# JPEG file nobody moved the bottle or the camera. What was made for *one picture* is tuned to that picture, pixel by pixel, and
+# whatever mixes neighbouring pixels may undo it. What was made for many views loses little to each of the five, although nobody
+# showed it this very camera. (Eight shots each: tell 0 from 8, not 6 from 7. And a JPEG file is not drawn by chance, so eight
+# files of the one picture are one.)
+#
+# All five together take more. The clean bottle stays a bottle, so the photograph itself is good enough. An attacker who owns the
+# same phone would put it into the average. **A camera is a defence against whoever did not
+# expect it, and a weaker one against whoever did.**
+#
+# The sign has an easier camera than the bottle: it is photographed at 120 pixels and then shrunk to the reader's 48, which averages
+# noise and JPEG away. Don't compare its row with the others.
 
 # %%
 lost = {what: rates[0] - rates[1] for what, rates in before_after.items()}
-claim("before the camera, the pixels succeed on at least two of three", before_after["pixels"][0] >= 2 / 3)
-claim(
-    "the camera takes more from the pixels than from the surface for many poses",
-    lost["pixels"] > lost["for many poses"],
-)
-claim(
-    "photographed, the stickers keep at least half of their success",
-    before_after["stickers"][1] >= before_after["stickers"][0] / 2,
-    f"{before_after['stickers'][1]:.2f}",
-)
+claim("before the camera, the pixels succeed on at least two of three", before_after["pixels"][0] >= 2 / 3,
+      f"{before_after['pixels'][0]:.2f}")  # fmt: skip
+claim("the camera takes more from the pixels than from the surface for many poses",
+      lost["pixels"] > lost["for many poses"], f"{lost['pixels']:.2f} and {lost['for many poses']:.2f}")  # fmt: skip
+claim("a JPEG file alone takes more from both attacks on one picture than from the surface for many poses",
+      max(survives[what]["JPEG"] for what in ("pixels", "for one pose")) < survives["for many poses"]["JPEG"],
+      ", ".join(f"{what} {counts['JPEG']} of {shots}" for what, counts in survives.items()))  # fmt: skip
+claim("photographed, the stickers keep at least half of their success",
+      before_after["stickers"][1] >= before_after["stickers"][0] / 2, f"{before_after['stickers'][1]:.2f}")  # fmt: skip
 
 # %% [markdown]
 # ## Home to the clinic
 #
-# A phone photographs a screen, an X-ray film on a light box, or a mole. On the skin beside it, or on the glass, sticks the patch
-# of lesson 07, which makes your clinic's model see a disease.
+# A phone photographs a screen, an X-ray film on a light box, or a mole. Somewhere in the picture, wherever chance puts it, sticks
+# the patch of lesson 07, which makes your clinic's model see a disease. Beside it, as in lesson 07, the control: a *natural*
+# patch, a disc cut from a real image with the disease.
 #
 # ### Predict
 #
@@ -876,15 +1090,8 @@ patched = {
 photographed = {
     what: photograph(pictures, generator=chance(17)) for what, pictures in patched.items()
 }  # the same shots
-show.compare(
-    {"patched": patched["adversarial"], "photographed": photographed["adversarial"]},
-    y,
-    victim,
-    diagnoses,
-)
 
 
-# %%
 def says_disease(pictures):
     return metrics.logits(victim, pictures).argmax(1) == 1
 
@@ -900,24 +1107,42 @@ print(f"answers that the camera alone turns, without a patch: {turned_by_camera}
 for (how, what), share in called.items():
     print(f"{what + ' patch, ' + how:<34} called {diagnoses[1]}: {share}")
 
+# %%
+healthy = (well & (y.to(well.device) == 0)).nonzero().flatten()[:6].tolist()  # and they are healthy indeed
+show.compare(
+    {"clean": x[healthy], "natural": patched["natural"][healthy], "adversarial": patched["adversarial"][healthy],
+     "photographed": photographed["adversarial"][healthy]},
+    y[healthy],
+    victim,
+    diagnoses,
+)  # fmt: skip
+
+# %% [markdown] tags=["instructor"]
+# **Stay with the first line.** Clinics differ: in some the camera turns one answer in four, in others one in ten.
+# **Ask:** "You are the vendor. Which of these numbers do you print?" Then the two patches: do their intervals
+# overlap, and what may you say if they do? Close with the box below, in pairs: "Where would *you* put it, and who
+# would notice?"
+
 # %% [markdown]
 # ### Explain
 #
-# Counted are patients whom the model calls healthy without a patch, on the original *and* on its photograph: so nothing is put
-# down to the patch that the camera did alone. That share stands in the first line, and it is a finding of its own: if a phone
-# turns many answers, the model is not fit for phones, attack or not.
+# Begin with the first line, where nobody attacks: so many answers the camera turns by itself. It may be the most clinical
+# number of the lesson. A model whose answers a phone turns is not fit for phones, attack or not.
+#
+# That is why only patients are counted whom the *model* calls healthy without a patch, on the original and on its photograph: so
+# nothing is put down to the patch that the camera did alone. They are few, and the intervals wide: read the two patches apart
+# from each other only where the intervals let you. If the natural patch does better photographed than as it is, it is no
+# attacker's skill: a disc that covers the image and a camera that blurs it add up.
 #
 # The patch was trained over places, angles and sizes. So it was never tuned to exact pixels, and that is what it has in common with
 # the stickers and the bottle.
 
 # %%
-claim(
-    "as it is, the adversarial patch makes at least half of the healthy sick", called["as it is", "adversarial"] >= 0.5
-)
-claim(
-    "photographed, it turns at least as many as a natural patch does",
-    called["photographed", "adversarial"] >= called["photographed", "natural"],
-)
+claim("as it is, the adversarial patch turns at least half of those whom the model calls healthy",
+      called["as it is", "adversarial"] >= 0.5, f"{called['as it is', 'adversarial']:.2f}")  # fmt: skip
+claim("photographed, it turns at least as many as a natural patch does",
+      called["photographed", "adversarial"] >= called["photographed", "natural"],
+      f"{called['photographed', 'adversarial']:.2f} and {called['photographed', 'natural']:.2f}")  # fmt: skip
 
 # %% [markdown]
 # <div style="border-left: 5px solid #0072B2; padding: 4px 14px;">
@@ -926,14 +1151,15 @@ claim(
 #
 # **Where would a sticker go?** Into places where something is always in the picture, and nobody wonders: the *lens* of the camera
 # or its cover, which every patient after shares; the *skin marker* and the ruler beside a mole; the *lead letter* on an X-ray;
-# the border of a form. Seen from an attacker's side, each is a mask.
+# the border of a form. Seen from an attacker's side, each is a mask. (Your patch lay anywhere, on the lesion too. A place beside it
+# is harder, and isn't tested here.)
 #
 # **Who could?** For the lens: whoever cleans or services the device. For the marker: whoever takes the picture, or the patient,
 # at home, with an app that grades moles. For the letter: staff. For a *pill* that a phone identifies: whoever prints it, or its
-# label. None needs the hospital's network.
+# label. None needs to enter the hospital's computers.
 #
 # **What would they need?** Your attacks here saw every gradient. Without the model, lessons 05 and 06 apply, and an object has to
-# be made before the first question is answered. That is harder; nobody has shown that it is impossible.
+# be made before the first question is answered. That is harder; how much harder, this lesson has not measured.
 #
 # **What would stop it?** A second look at the *object*, not at the file. Clean, fixed optics, and a test card photographed each
 # morning: it shows what sits on the lens. Markers from a sealed box, masked out before the model sees the image. Two pictures
@@ -949,33 +1175,35 @@ claim(
 quiz(
     "An attack on a picture of a stop sign succeeds. You print that picture and hold it in front of the camera. Why does it fail?",
     [
+        "The paper has fewer colours than the screen, and the attack lived in the missing ones",
+        "The network was trained on signs, and a print of a sign is not one of its classes",
         "It was tuned to exact pixels, which the way through the camera moves and mixes",
-        "Networks recognise paper",
-        "Attacks only work on files",
     ],
     answer="It was tuned to exact pixels, which the way through the camera moves and mixes",
-    why="Made for one picture, it uses what only that picture has. Made for the mean over many views, it can't.",
+    why="Made for one picture, it uses what only that picture has. Made for the mean over many views, it can't. Colours of a "
+    "printer matter too, but in your table light and colour alone harmed nothing.",
 )
 
 # %%
 quiz(
     "Ten drives, 126 frames, 105 of them read as 45. How many independent trials are that?",
     [
-        "About ten: the frames of a drive share street, light and sign",
-        "126, one for each frame",
-        "105, the successes",
+        "126, since every frame is a picture of its own, which is read by itself",
+        "About ten, since the frames of a drive share its street and its light",
+        "Thirteen, since a drive has about so many frames, each of them once more",
     ],
-    answer="About ten: the frames of a drive share street, light and sign",
-    why="A second film of the same drive would tell you little. A second drive would. The interval has to know that.",
+    answer="About ten, since the frames of a drive share its street and its light",
+    why="A second film of the same drive would tell you little. A second drive would. The interval has to know that. (And all ten "
+    "share one sign: for another set of stickers you have one trial.)",
 )
 
 # %%
 quiz(
-    "Random stickers make the sign unreadable in half of the views, but never a 45. What does this control show?",
+    "Random stickers make the sign unreadable in a quarter of the views, but never a 45. What does this control show?",
     [
         "That damage is cheap, and that the chosen answer comes from the attack",
-        "That the stickers of the attack are no better than chance",
-        "Nothing, since random stickers have no target",
+        "That a quarter of the attack's success is chance, and has to be taken off",
+        "That the network is broken, and no attack on it proves anything",
     ],
     answer="That damage is cheap, and that the chosen answer comes from the attack",
     why="Both belong in a report: how often it breaks, and how often it says what the attacker ordered.",
@@ -985,11 +1213,11 @@ quiz(
 quiz(
     "A vendor: 'Our images come from a phone camera, so pixel attacks can't reach us.' What do you answer?",
     [
-        "Those that did not expect a camera can't; those that averaged over cameras can",
-        "Correct, a camera is a defence",
-        "Phones make it easier, since their pictures are small",
+        "That is so: your own table shows that a JPEG file alone undoes them",
+        "That holds for attacks that expected no camera; others averaged over cameras",
+        "Phones make it easier, since their pictures are smaller and noisier",
     ],
-    answer="Those that did not expect a camera can't; those that averaged over cameras can",
+    answer="That holds for attacks that expected no camera; others averaged over cameras",
     why="Test with the attacker's best method, not with the one that the defence was built against.",
 )
 
@@ -1001,14 +1229,19 @@ quiz(
 # - A mask says where, a price for unprintable colours says with what. Black and white tape is enough.
 # - Success is counted over what was repeated independently, drives or poses, not frames, next to a random object of the same look.
 # - "From every angle" is not what the papers found. An attack holds for what was in the average; elsewhere a second look helps.
-# - The famous numbers hold for one network each. Read which.
+# - To learn what breaks an attack, change one thing at a time. The first guess (here: the pose) may be wrong.
+# - The famous numbers hold for one network each, and for a sign that somebody cropped. Read which.
 #
-# In the next lessons the pieces come together in whole clinics.
+# You have come far. `from medattack_edu import progress` and `progress.save("summary.html")`, in a cell of your own, write a page
+# of all that you have solved, to keep or to print.
 
 # %% [markdown]
 # ## Sources
 #
 # 1. Eykholt et al.: *Robust Physical-World Attacks on Deep Learning Visual Classification*, CVPR 2018, arXiv 1707.08945.
 # 2. Athalye, Engstrom, Ilyas, Kwok: *Synthesizing Robust Adversarial Examples*, ICML 2018, arXiv 1707.07397.
-# 3. The code of [1], github.com/evtimovi/robust_physical_perturbations (accuracy of the network); its 17 signs and the target as
-#    quoted in later work.
+# 3. The code of [1], github.com/evtimovi/robust_physical_perturbations: accuracy of the network (README), its 17 signs
+#    (`lisa-cnn-attack/mapping.txt`), target and settings of the stickers (in `optimization_output/l1basedmask_uniformrectangles`).
+# 4. Lu, Sibai, Fabry, Forsyth: *Standard detectors aren't (currently) fooled by physical adversarial stop signs*, 2017, arXiv
+#    1710.03337.
+# 5. *ShapeShifter: Robust Physical Adversarial Attack on Faster R-CNN Object Detector*, ECML-PKDD 2018, arXiv 1804.05810.

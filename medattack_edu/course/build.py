@@ -1,7 +1,7 @@
 """From `solutions/NN_slug.py` to the notebooks: writing them, and finding those that aren't what they should be.
 
-What a notebook holds is decided in `source`. A notebook that somebody has edited is never overwritten; bringing such an
-edit into the source is the work of `take`.
+What a notebook holds is decided in `source`, and what a build adds to that in `made`. A notebook that somebody has
+edited is never overwritten; bringing such an edit into the source is the work of `take`.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from medattack_edu import runtime
+from medattack_edu.course import address, links, made
 from medattack_edu.course import source as sources
 from medattack_edu.course.source import Problem
 
@@ -84,21 +85,41 @@ def _build(root, check, exercises):
     lesson_of = {name: exercise.lesson for name, exercise in exercises.items()}
     paths = _sources_of(root)
     found = [*_same_numbers(paths), *_leftovers(root, paths)]
+    try:
+        home = address.read(root)
+    except ValueError as error:
+        return [Problem(Path("pyproject.toml"), None, str(error))]
     for path in paths:
         try:
-            source = sources.read(path)
+            source, synced = _read(path, check)
         except sources.SourceError as error:
             found.append(error.problem)
             continue
-        wrong = sources.problems(source, lesson_of)
+        wrong = synced + sources.problems(source, lesson_of)
         found += wrong
         if not wrong:
-            of_solution = _bring_up_to_date(root / "solutions", source, sources.solution_notebook(source), check)
-            of_lesson = _bring_up_to_date(root / "lessons", source, sources.lesson_notebook(source), check)
+            solution = made.add(sources.solution_notebook(source), "solutions", path.stem, root, home)
+            lesson = made.add(sources.lesson_notebook(source), "lessons", path.stem, root, home)
+            of_solution = _bring_up_to_date(root / "solutions", source, solution, check)
+            of_lesson = _bring_up_to_date(root / "lessons", source, lesson, check)
             found += of_solution + of_lesson
             if not (check or of_solution):
                 _let_the_source_be_newest(path)
+    found += links.bring_up_to_date(root, home, check)
     return [Problem(_relative(problem.file, root), problem.line, problem.text) for problem in found]
+
+
+def _read(path, check):
+    """The source without cells of ours that a sync has left in it; with `check` the problem that they are there."""
+    read = sources.read(path)
+    source = sources.without_made(read)
+    if source is read:
+        return source, []
+    if check:
+        return source, [Problem(path, 1, f"holds cells tagged {sources.MADE}, which a build makes. {REBUILD}")]
+    with runtime.atomic_path(path) as temporary:
+        temporary.write_text(source.text, encoding="utf-8", newline="\n")
+    return source, []
 
 
 def _bring_up_to_date(folder, source, notebook, check):
@@ -132,7 +153,7 @@ def _let_the_source_be_newest(path):
 def _edited_by_hand(text, notebook, source):
     """Whether a notebook's cells are neither what was once generated nor what is generated now."""
     there = _notebook_or_none(text)
-    if there is None or sources.new_notes(there, source):
+    if there is None or sources.new_notes(there, source) or made.touched(there):
         return True
     note = there.metadata.get("medattack", {})
     return sources.digest(there) not in (note.get("cells_sha256"), sources.digest(notebook))
@@ -146,9 +167,12 @@ def _difference(text, notebook):
         return "holds the outputs of a run"
     if any(sources.INSTRUCTOR in cell.metadata.get("tags", []) for cell in there.cells):
         return "holds the instructor's cells, which belong in the source alone"
-    if sources.digest(there) == sources.digest(notebook):
-        return "differs in its metadata from what is built"
-    return "is older than its source"
+    if sources.digest(there) != sources.digest(notebook):
+        return "is older than its source"
+    ours, wanted = ([cell.source for cell in each.cells if made.is_made(cell)] for each in (there, notebook))
+    if ours != wanted:
+        return "hasn't the pictures, or the address, that the course has now"
+    return "differs in its metadata from what is built"
 
 
 def _notebook_or_none(text):

@@ -20,8 +20,8 @@ ROUND = {"Predict", "Run", "Explain", "Sources"}  # headings that come again and
 
 _HEADING = re.compile(r"(?:> )?(#{1,6}) (.+)")
 _CHECK = re.compile(r"\bcheck\.([a-z_][a-z0-9_]*)\(")
-_PROMISE = re.compile(r"^# .+\n+(.+(?:\n.+)*)")
-_TIME = re.compile(r"^(?:\| Time \| (.+?) \|$|\*\*Time:\*\* (.+?)(?:\s*\*\*Needs:|$))", re.MULTILINE)
+PROMISE = re.compile(r"^# .+\n+(.+(?:\n.+)*)")
+TIME = re.compile(r"^(?:\| Time \| (.+?) \|$|\*\*Time:\*\* (.+?)(?:\s*\*\*Needs:|$))", re.MULTILINE)
 
 STYLE = """
 nav.contents { columns: 20rem; border-block: 1px solid var(--line); padding: 0.5rem 0; margin: 1rem 0; }
@@ -102,7 +102,7 @@ def guide_page(plans, lessons, exercises):
 def _lesson(lesson, exercises):
     """A lesson: its title, promise and time, then its sections with the notes and exercises at their place."""
     head = lesson.cells[0].text
-    promise, time = _PROMISE.search(head), _TIME.search(head)
+    promise, time = PROMISE.search(head), TIME.search(head)
     parts = [
         f"<h2>{html.escape(_title(lesson))}</h2>",
         f'<div class="promise">{_html(promise[1])}</div>' if promise else "",

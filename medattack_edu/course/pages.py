@@ -6,8 +6,10 @@ import io
 import re
 from copy import deepcopy
 
+from medattack_edu.course import formulas
 from medattack_edu.course.notices import GOOD, NOT_YET, Tone
 from medattack_edu.course.page_style import STYLE
+from medattack_edu.course.source import MADE
 
 PASSED, FAILED = GOOD, Tone("✗", NOT_YET.colour)
 THUMBNAILS = 4  # of each lesson, spread over it
@@ -86,7 +88,11 @@ def _what_stopped(lesson):
 
 
 def _body(lesson):
-    """The cells as HTML, with figures embedded. Widgets show the static picture that stands beside them."""
+    return cells_as_html(lesson.notebook)
+
+
+def cells_as_html(notebook):
+    """A notebook's cells, with figures embedded and formulas set. Widgets show the static picture that stands beside them."""
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
@@ -98,13 +104,18 @@ def _body(lesson):
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    notebook = deepcopy(lesson.notebook)
+    notebook = deepcopy(notebook)
     notebook.metadata.pop("widgets", None)  # the state of live widgets, megabytes that nothing on the page reads
+    drawn = []
+    # A build puts still pictures of the widgets and a way to install beside what the run itself shows.
+    notebook.cells = [cell for cell in notebook.cells if MADE not in cell.metadata.get("tags", [])]
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = formulas.take_out(cell.source, drawn)
         if cell.metadata.get("jupyter", {}).get("source_hidden"):  # folded in JupyterLab: a quiz's answer, a figure's code
             cell.metadata.transient = {"remove_source": True}
     body, _ = exporter.from_notebook_node(notebook)
-    return body
+    return formulas.put_in(body, drawn)
 
 
 def page(title, body, more_style=""):

@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # nbgrader's own marks
 STUB = ("# YOUR CODE HERE", "...")
 PARAMETERS, SOLUTION_ONLY, INSTRUCTOR = "parameters", "solution-only", "instructor"  # tags of cells
+MADE = "made-by-build"  # the tag of cells that are in both notebooks and in no source
 JUPYTEXTS_SPACING = "lines_to_next_cell"  # how jupytext remembers blank lines of the source; no learner needs it
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -202,6 +203,12 @@ def as_text(source, cells):
     return jupytext.writes(new_notebook(metadata=source.metadata, cells=cells), "py:percent")
 
 
+def without_made(source):
+    """The source without cells that a build makes; a sync with the notebook outside of JupyterLab leaves them in it."""
+    cells = [cell for cell in source.cells if MADE not in cell.tags]
+    return source if len(cells) == len(source.cells) else parsed(source.path, as_text(source, cells))
+
+
 def new_notes(notebook, source):
     """The instructor's cells of a notebook that its source doesn't have.
 
@@ -213,11 +220,14 @@ def new_notes(notebook, source):
 
 
 def digest(notebook):
-    """A fingerprint of what somebody wrote in a notebook. Outputs and ids don't count, nor the instructor's cells."""
+    """A fingerprint of what somebody wrote in a notebook.
+
+    Outputs and ids don't count, nor the instructor's cells, nor those that a build makes.
+    """
     written = [
         (cell.cell_type, cell.source, cell.metadata.get("tags", []))
         for cell in notebook.cells
-        if INSTRUCTOR not in cell.metadata.get("tags", [])
+        if not {INSTRUCTOR, MADE} & set(cell.metadata.get("tags", []))
     ]
     return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 

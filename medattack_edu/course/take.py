@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 
 from medattack_edu import runtime
+from medattack_edu.course import address, made
 from medattack_edu.course import source as sources
 from medattack_edu.course.build import course_root
 from medattack_edu.course.source import Cell
@@ -57,7 +58,12 @@ def take(path, root=None, exercises=None):
         raise NotTaken(f"There is no notebook {path}.")
     if not place.is_file():
         raise NotTaken(f"{path} has no source {place.name} in solutions/.")
-    notebook, source = _read(path), sources.read(place)
+    notebook, source = _read(path), sources.without_made(sources.read(place))
+    for number in made.touched(notebook):
+        raise NotTaken(
+            f"Cell {number} of {path.name} is made by medattack build, from course/made.py; no source holds it. "
+            "Put it back, or delete it, and take the rest."
+        )
     make = sources.lesson_notebook if kind == "lessons" else sources.solution_notebook
     if sources.digest(notebook) == sources.digest(make(source)) and not sources.new_notes(notebook, source):
         print(f"{path} holds nothing that its source doesn't.")
@@ -68,7 +74,8 @@ def take(path, root=None, exercises=None):
         raise NotTaken(f"{path} can't be taken: what is built from the new source is not the notebook that you edited. "
                        f"Make the change in solutions/{place.name}.")  # fmt: skip
     backup = _keep(root, path, place)
-    for file, written in ((place, text), (path, nbformat.writes(make(after)) + "\n")):
+    again = made.add(make(after), kind, path.stem, root, address.read(root))
+    for file, written in ((place, text), (path, nbformat.writes(again) + "\n")):
         with runtime.atomic_path(file) as temporary:
             temporary.write_text(written, encoding="utf-8", newline="\n")
     print(*_diff(source.text, text, f"solutions/{place.name}"), sep="\n")
@@ -93,15 +100,16 @@ def _taken(source, notebook, make):
         )
     shown = [cell for cell in source.cells if _is_shown(cell, make)]
     new_notes = sources.new_notes(notebook, source)
-    edited = [
-        cell
-        for cell in _without_empty_cells(notebook).cells
+    numbered = [
+        (number, cell)
+        for number, cell in enumerate(notebook.cells, 1)
+        if cell.source.strip() and not made.is_made(cell)
         if cell in new_notes or sources.INSTRUCTOR not in cell.metadata.get("tags", [])
     ]
-    origins = _origins(edited, generated.cells)
+    origins = _origins([cell for _, cell in numbered], generated.cells)
     cells = [
         _cell(cell, *((shown[origin], generated.cells[origin]) if origin is not None else (None, None)), number, make)
-        for number, (cell, origin) in enumerate(zip(edited, origins, strict=True), 1)
+        for (number, cell), origin in zip(numbered, origins, strict=True)
     ]
     return sources.as_text(source, _with_hidden(source, make, origins, cells))
 

@@ -20,6 +20,8 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 INK, GREY, PALE = "#1A1A1A", "#666666", "#E4E4E4"
 HEALTHY, SICK = BLUE, ORANGE  # class 0 and class 1, in every picture
 SICK_WORDS = "#9A6A00"  # the orange, dark enough to read on white
+# The colours that are too pale for words on white (WCAG asks for a contrast of 4.5), as words have them.
+WORDS = {ORANGE: SICK_WORDS, VERMILLION: "#B84E00", PURPLE: "#9C4F80", GREEN: "#00734F", SKY: "#1F6FA5", YELLOW: "#736A00"}
 WARM, COOL, FAINT = "#FBEDE5", "#E6F4EF", "#F6F6F6"  # grounds of what went wrong, what went right, and neither
 
 TITLE, BODY, SMALL = 16, 14, 13  # heights of text in pixels, readable when projected
@@ -38,8 +40,11 @@ class Canvas:
         self._pen = ImageDraw.Draw(self.image)
 
     def text(self, x, y, words, size=BODY, colour=INK, bold=False, anchor="la"):
-        """Write `words`; `anchor` says which point of them lies at (x, y), in Pillow's letters ("la": left, top)."""
-        self._pen.text((x, y), words, font=font(size, bold), fill=colour, anchor=anchor)
+        """Write `words`; `anchor` says which point of them lies at (x, y), in Pillow's letters ("la": left, top).
+
+        A colour that is too pale to read is darkened.
+        """
+        self._pen.text((x, y), words, font=font(size, bold), fill=WORDS.get(colour, colour), anchor=anchor)
 
     def title(self, x, words):
         """What stands below, at the upper edge."""
@@ -84,7 +89,7 @@ class Canvas:
         mask = Image.new("L", (round(font(size, True).getlength(words)) + 2, 2 * size))
         ImageDraw.Draw(mask).text((mask.width / 2, size), words, 255, font(size, True), anchor="mm")
         mask = mask.transpose(Image.Transpose.ROTATE_90)
-        self.image.paste(colour, (round(x - mask.width / 2), round(y - mask.height / 2)), mask)
+        self.image.paste(WORDS.get(colour, colour), (round(x - mask.width / 2), round(y - mask.height / 2)), mask)
 
     def _smooth(self, points, margin, colour, draw):
         """Draw a mask SMOOTH times larger than its place, shrink it, and colour through it."""

@@ -99,7 +99,8 @@ class ThresholdStudy:
         canvas.dot(across, ink.TOP + down, 7, ink.VERMILLION, ring=ink.INK)
         canvas.title(self.PLOT + 12, f"called sick from {threshold:.2f} on")
         canvas.paste(self.PLOT, ink.TOP, self.histogram.image)
-        ends = [self.histogram.pixel(threshold, height) for height in (-self.tallest, self.tallest)]
+        free = 0.88 * self.tallest  # the line ends where the words begin
+        ends = [self.histogram.pixel(threshold, height) for height in (-free, free)]
         canvas.line([(self.PLOT + across, ink.TOP + down) for across, down in ends], ink.VERMILLION, 3)
         self._draw_words(canvas, 2 * self.PLOT + 22, facts, prevalence)
         return canvas.image

@@ -21,7 +21,7 @@ from medattack_edu.explore.widget import chooser, interactive, slider
 from medattack_edu.models.freeze import freeze
 from medattack_edu.scenes.photographs import read_photo
 
-TURNS = tuple(range(-90, 91, 10))  # degrees: a quarter turn either way
+TURNS = tuple(range(-180, 181, 15))  # degrees: all the way round, upside down at both ends
 SCALES = (0.3, 0.4, 0.5)
 PLACES = tuple(k / 10 for k in range(1, 10))  # of the patch's middle, as fractions of width and height
 FIRST = 0.6  # of these, across and down: where success is measured. The middle would hide what the scene is about
@@ -147,8 +147,8 @@ class PatchStudy:
     def facts(self, angle, scale, across, down, image):
         """What the picture says: ``image``, ``clean`` and ``answers`` (the likeliest classes and their probabilities, without
         the patch and with it, as (name, probability) pairs), ``target`` and ``towards`` (its probability now), ``success`` (an
-        Estimate, over all images at this angle and scale, the patch where it lay at first) and ``curve`` ({angle: Estimate} at
-        this scale)."""
+        Estimate, over all images at this angle and scale, the patch where it lay at first), ``measured_here`` (whether it still lies there) and ``curve``
+        ({angle: Estimate} at this scale)."""
         angle, scale = nearest(angle, self.turns), nearest(scale, self.scales)
         name, row = image
         target = self.scenes[name].target
@@ -162,6 +162,7 @@ class PatchStudy:
             "target": self.classes[name][target],
             "towards": float(now[target]),
             "success": self.success[name, scale, angle],
+            "measured_here": (across, down) == (FIRST, FIRST),
             "curve": {turn: self.success[name, scale, turn] for turn in self.turns},
         }
 
@@ -177,7 +178,8 @@ class PatchStudy:
             f"{facts['image']}, which the network calls {before} ({sure:.2f}), with a patch for {facts['target']}: scale "
             f"{facts['scale']:g}, turned by {facts['angle']:g} degrees, middle at {values['across']:g} of the width and "
             f"{values['down']:g} of the height. Now it answers {answer} with probability {probability:.2f}; {facts['target']} has "
-            f"{facts['towards']:.2f}. Over all images at this scale and angle, success {facts['success']}."
+            f"{facts['towards']:.2f}. Over all images at this scale and angle, with the patch at {FIRST:g} and {FIRST:g}, "
+            f"success {facts['success']}."
         )
 
     def render(self, angle, scale, across, down, image):
@@ -219,9 +221,14 @@ class PatchStudy:
             canvas.line([(left + across, ink.TOP + curve.pixel(0, 0)[1]), (left + across, ink.TOP + up)], ink.VERMILLION, 2)
             canvas.dot(left + across, ink.TOP + up, 7, ink.VERMILLION)
         below = ink.TOP + self.CURVE_HEIGHT + 8
-        told = f"here {percent(success)} ({percent_range(success)}, n = {success.n})" if success.n else f"all are {facts['target']} without it"
-        canvas.text(left + 8, below, told, bold=True)
-        canvas.text(left + 8, below + 22, f"over all images, patch at x {FIRST:g}, y {FIRST:g}; band: 95 %", ink.SMALL, ink.GREY)
+        if not success.n:
+            canvas.text(left + 8, below, f"all are {facts['target']} without it", bold=True)
+            return
+        canvas.text(left + 8, below, f"at this angle {percent(success)} ({percent_range(success)}, n = {success.n})", bold=True)
+        where = f"measured at x {FIRST:g}, y {FIRST:g}"
+        where += "; one image" if facts["measured_here"] else ", not where it lies now; one image"
+        where += f" = {100 / success.n:.0f} points"
+        canvas.text(left + 8, below + 22, where, ink.SMALL, ink.GREY if facts["measured_here"] else ink.VERMILLION)
 
     def _drawn_curve(self, name, scale):
         """The axes with the curve of every scale, the chosen one in front."""
@@ -239,8 +246,8 @@ class PatchStudy:
             room = max(abs(turns[0]), abs(turns[-1]), 1.0)
             axes.set(xlim=(-1.04 * room, 1.04 * room), ylim=(-0.04, 1.13), xlabel="rotation, degrees", ylabel="success")
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-            if room == 90:
-                axes.set_xticks([-90, -45, -22.5, 0, 22.5, 45, 90], ["-90", "-45", "-22.5", "0", "22.5", "45", "90"])
+            if room > 45:
+                axes.set_xticks([turn for turn in range(-180, 181, 45) if abs(turn) <= room])
             axes.grid(alpha=0.25)
             if len(self.scales) > 1:
                 axes.legend(frameon=False, fontsize=8, loc="upper right", handlelength=2, labelspacing=0.2, borderaxespad=0.1)

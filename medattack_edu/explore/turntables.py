@@ -22,6 +22,7 @@ from medattack_edu.explore.widget import chooser, interactive, slider
 AT_ONCE = 12  # poses drawn and asked about together; memory sets it
 MOST_POSES = 400  # of one look: more would take minutes to ask about, and their cells couldn't be told apart
 FRAME_MS = 220  # between two poses of a turning object: a little more than a move takes to the screen
+TURNS_AGAIN = 2  # so often a film without a kernel starts anew; then it stands still, since nobody could stop it
 TRUTH, TARGET, OTHER = "truth", "target", "other"
 COLOURS = {TRUTH: ink.BLUE, TARGET: ink.VERMILLION, OTHER: "#B8B8B8"}
 BUTTONS_WIDTH = "160px"  # play, pause, stop, repeat
@@ -164,11 +165,11 @@ class TurntableStudy:
         return canvas.image
 
     def animation(self, tilt, look):
-        """One turn of the object in both looks, with the answers, as an animated picture that needs no kernel."""
+        """A turn of the object in both looks, with the answers: an animated picture that needs no kernel, and comes to rest."""
         width = 16 + 2 * self.SIDE + self.GAP
         frames = [self.render(turn, tilt, look).crop((0, 0, width, ink.HEIGHT)).quantize() for turn in self.turns]
         buffer = io.BytesIO()
-        frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+        frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=TURNS_AGAIN)
         first, share = self.names_of_looks[0], self.kinds[look][self._pose(self.turns[0], tilt)[0]]
         words = (
             f"One turn of an object in two looks, {first} and {look}, seen from {above(tilt)}. With the second, the model answers "

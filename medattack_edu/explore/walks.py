@@ -186,7 +186,7 @@ class StepsStudy:
             axes.plot(range(len(losses)), losses, "-o", color=ink.INK, markersize=4, linewidth=1.6)
             top = max(float(losses.max()), np.log(2)) * 1.08
             axes.axhspan(np.log(2), top, color=ink.VERMILLION, alpha=0.1, linewidth=0)
-            axes.text(0, 0.99 * top, "wrong answer", color=ink.VERMILLION, va="top")
+            axes.text(0, 0.99 * top, "wrong answer", color=ink.WORDS[ink.VERMILLION], va="top")
             axes.set(ylim=(0, top), xlim=(-0.3, self.last + 0.3), xlabel="step", ylabel="loss (cross-entropy)")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(color=ink.PALE, linewidth=0.8)

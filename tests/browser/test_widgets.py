@@ -1,18 +1,15 @@
 """The explorers in a real JupyterLab, moved by a real mouse and a real keyboard."""
 
-import time
-
+import driving
 import nbformat
 import numpy as np
 import pytest
+from driving import VIEWPORT, changed, drag, picture, settled
 from PIL import Image
 
-VIEWPORT = {"width": 1280, "height": 720}  # a common projector
 MOVES = 16  # timed ones; every slider has more stops than half of them
 ROUNDS = 3  # of as many moves: a widget that is slow is slow in all of them, a machine that is busy isn't
 TO_THE_SCREEN = 250  # milliseconds from a key to the changed picture, 95th percentile
-RUN_SECONDS = 240
-KERNEL_RESTS = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 
 SETUP = """\
 import torch
@@ -67,18 +64,9 @@ def notebook(lab, browser):
     """The page with every explorer in it, run from top to bottom, and what the console complained about."""
     address, folder = lab
     cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *CELLS.values())]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}  # else Lab asks
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "widgets.ipynb")
-    page = browser.new_context(viewport=VIEWPORT).new_page()
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{address}/lab/tree/widgets.ipynb?reset")
-    page.wait_for_function(KERNEL_RESTS, timeout=RUN_SECONDS * 1000)
-    page.set_default_timeout(30_000)
-    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_function(KERNEL_RESTS, timeout=RUN_SECONDS * 1000)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=driving.KERNEL), folder / "widgets.ipynb")
+    page, complaints = driving.opened(browser, address, "widgets.ipynb")
+    driving.run_all(page)
     yield page, complaints
     page.context.close()
 
@@ -89,50 +77,6 @@ def cell(page, name):
     found.scroll_into_view_if_needed()
     found.locator("img.widget-image").wait_for()
     return found
-
-
-def picture(shown):
-    """What is on the screen: a digest of the bytes that the image was given."""
-    read = """async image => {
-        const bytes = await (await fetch(image.src)).arrayBuffer();
-        return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))).join();
-    }"""
-    return shown.locator("img.widget-image").evaluate(read)
-
-
-def settled(page, shown):
-    """The picture once nothing is on its way any more: the kernel rests, and half a second brings nothing new."""
-    last, since = None, time.monotonic()
-    while last is None or time.monotonic() - since < 0.5:
-        page.wait_for_function(KERNEL_RESTS)
-        if (now := picture(shown)) != last:
-            last, since = now, time.monotonic()
-        page.wait_for_timeout(100)
-    return last
-
-
-def changed(shown, before, seconds=10):
-    """The picture once it differs from `before`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if (now := picture(shown)) != before:
-            return now
-        time.sleep(0.02)
-    raise AssertionError(f"the picture stayed the same for {seconds} s")
-
-
-def drag(page, slider, to):
-    """Drag a slider's handle to a share of its length, as a hand would, in several moves."""
-    slider.scroll_into_view_if_needed()  # cells above that are drawn late push it off the screen
-    handle, rail = slider.locator(".noUi-handle").bounding_box(), slider.locator(".noUi-base").bounding_box()
-    start = handle["x"] + handle["width"] / 2
-    y = handle["y"] + handle["height"] / 2
-    end = rail["x"] + rail["width"] * to
-    page.mouse.move(start, y)
-    page.mouse.down()
-    for step in range(1, 6):
-        page.mouse.move(start + (end - start) * step / 5, y)
-    page.mouse.up()
 
 
 @pytest.mark.parametrize("name", SLIDING)
@@ -206,16 +150,16 @@ def test_a_move_reaches_the_screen_in_time(notebook, name):
 def test_the_whole_widget_fits_a_projector(notebook, screenshots):
     page, _ = notebook
     for theme in ("Light", "Dark"):
-        page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
-                      f"JupyterLab {theme}")  # fmt: skip
-        page.wait_for_timeout(1000)
+        driving.use_theme(page, theme)
         for name in (*SLIDING, "own_photo"):
             shown = cell(page, name)
-            box = shown.locator(".jp-OutputArea-output").last.bounding_box()
+            widget = shown.locator(".jp-OutputArea-output").last
+            box = widget.bounding_box()
             assert box["width"] <= VIEWPORT["width"]
             assert box["height"] <= 520
-            cut = """labels => labels.filter(label => label.scrollWidth > label.clientWidth + 1).map(l => l.textContent)"""
-            assert shown.locator(".widget-label, .widget-readout").evaluate_all(cut) == []
+            assert driving.outside(widget, box) == []
+            assert driving.cut_words(widget) == []
+            assert driving.faint_words(widget) == []
             shown.evaluate("element => element.scrollIntoView({block: 'start'})")
             page.wait_for_timeout(300)
             page.screenshot(path=screenshots / f"{name}_{theme.lower()}.png")

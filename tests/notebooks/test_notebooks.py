@@ -1,10 +1,12 @@
 """Every lesson and every solution runs from top to bottom, within its time and memory."""
 
 import json
+import sys
+from contextlib import nullcontext
 
 import pace
 import pytest
-from executed import ROOT, execute, with_parameters
+from executed import ROOT, Outcome, execute, with_parameters
 
 LESSONS = sorted((ROOT / "lessons").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -97,3 +99,22 @@ def test_a_solution_passes_its_checks_and_its_claims_hold_on_phantoms(solution, 
 
 def test_a_solution_passes_its_checks_and_its_claims_hold_on_real_images(solution, clinic, run, real_images):
     run(solution, images="real", strict=True, clinic=clinic, data=real_images)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome(True, "", 1.0, 1.0, 1600 * 2**20), "peaked at 1600 MiB; the bar is 1536 MiB"),
+        (Outcome(True, "", 999.0, 999.0, 2**20), "took 999 s of processor time; its bar is 120 s"),
+        (Outcome(False, "a cell that failed", 1.0, 1.0, 2**20), "a cell that failed"),
+    ],
+    ids=["memory", "time", "error"],
+)
+def test_a_lesson_that_outgrows_a_bar_fails_with_the_figure(outcome, said, run, monkeypatch, request):
+    here = sys.modules[__name__]
+    monkeypatch.setattr(here, "execute", lambda *_, **__: outcome)
+    monkeypatch.setattr(here, "on_a_gpu", lambda: False)
+    monkeypatch.setattr(pace, "watched", lambda: nullcontext([1.0]))
+    with pytest.raises(AssertionError, match=said):
+        run(LESSONS[0], images="phantom", strict=False)
+    request.node.user_properties.clear()  # nothing was measured, so nothing belongs in the table

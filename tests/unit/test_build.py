@@ -11,8 +11,11 @@ import jupytext
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from medattack_edu import cli
+from medattack_edu.course import made, pictures
 from medattack_edu.course import source as sources
 from medattack_edu.course.build import build, watch
 from medattack_edu.course.take import BACKUPS, NotTaken, take
@@ -109,7 +112,8 @@ def cells(path):
 
 
 def texts(path):
-    return [cell.source for cell in cells(path)]
+    """What somebody wrote in a notebook: the cells that a build makes are left out."""
+    return [cell.source for cell in cells(path) if not made.is_made(cell)]
 
 
 # -- what is built
@@ -153,14 +157,16 @@ def test_notebooks_hold_no_outputs_and_little_metadata(course):
         assert set(notebook.metadata) == {"kernelspec", "medattack"} | more
         assert notebook.metadata.kernelspec.name == "python3"
         assert notebook.metadata.medattack.generated_from == "solutions/03_fgs.py"
-    assert all(set(cell.metadata) <= {"tags"} for cell in cells(course.lesson))
+    assert all(set(cell.metadata) <= {"tags"} for cell in cells(course.lesson) if not made.is_made(cell))
 
 
 def test_source_notebook_source_is_the_same_text(course):
     without_instructor = WHOLE.replace('# %% tags=["instructor"]\nprint("for the instructor")\n\n', "")
     path = course.write(without_instructor)
     course.build()
-    assert jupytext.writes(jupytext.read(course.solution), "py:percent") == path.read_text()
+    notebook = jupytext.read(course.solution)
+    notebook.cells = [cell for cell in notebook.cells if not made.is_made(cell)]
+    assert jupytext.writes(notebook, "py:percent") == path.read_text()
 
 
 def test_ids_are_unique_and_a_change_in_one_cell_changes_that_cell_alone(course):
@@ -474,7 +480,7 @@ def refused(course, path, told):
 )
 def test_an_edit_of_the_gap_itself_is_refused(old, new, course, edit):
     edit(replaced("def fgs", old, new))
-    refused(course, course.lesson, "Cell 4, which begins 'def fgs.*where the learner's gap is.*in the source")
+    refused(course, course.lesson, "Cell 5, which begins 'def fgs.*where the learner's gap is.*in the source")
 
 
 def test_an_edit_is_refused_where_the_source_has_changed_since(course, edit):
@@ -568,6 +574,96 @@ def test_a_note_written_into_a_solution_without_pairing_is_an_edit_and_can_be_ta
     assert text.count("instructor") == WHOLE.count("instructor") + 1
 
 
+# -- the cells that a build makes
+
+
+ADDRESS = '[project]\nname = "medattack-edu"\n\n[project.urls]\nRepository = "{}"\n'
+
+
+def made_cells(path):
+    return [cell for cell in cells(path) if made.is_made(cell)]
+
+
+def test_colabs_cell_stands_behind_the_title_of_both_notebooks_folded(course):
+    course.build()
+    for path in (course.lesson, course.solution):
+        title, colab = cells(path)[:2]
+        assert title.source.startswith("# 03") and colab.cell_type == "code" and made_cells(path) == [colab]
+        assert colab.metadata.jupyter.source_hidden and "google.colab" in colab.source
+
+
+def test_a_picture_stands_behind_its_widget_in_both_notebooks_once_it_is_drawn(course):
+    widget = "# %%\nexplore.epsilon(model, x)\nexplore.Scene()\n\n"
+    course.write(WHOLE.replace(MORE, widget + MORE))
+    course.build()
+    assert not any("<img" in cell.source for cell in cells(course.lesson))
+    draw(course, "03_epsilon", 'a "slider" & more')
+    found = course.build(check=True)
+    assert len(found) == 2 and all("hasn't the pictures" in problem for problem in found)
+    assert course.build() == [] == course.build(check=True)
+    for path in (course.lesson, course.solution):
+        place = place_of(cells(path), "explore.epsilon")
+        shown = cells(path)[place + 1]
+        assert made.is_made(shown) and shown.source.startswith("<details><summary>")
+        assert 'alt="a &quot;slider&quot; &amp; more"' in shown.source
+        (address,) = re.findall(r'src="([^"]+)"', shown.source)
+        assert (path.parent / address).resolve() == pictures.place(course.root, "03_epsilon").resolve()
+
+
+def draw(course, name, words):
+    said = PngInfo()
+    said.add_itxt(pictures.WORDS, words)
+    path = pictures.place(course.root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(path, pnginfo=said)
+
+
+def test_once_there_is_an_address_the_badges_and_the_installation_follow_from_it(course):
+    course.build()
+    (course.root / "pyproject.toml").write_text(ADDRESS.format("https://github.com/someone/some-course"))
+    assert all("the address, that the course has now" in problem for problem in course.build(check=True))
+    assert course.build() == [] == course.build(check=True)
+    title, badges, colab = cells(course.lesson)[:3]
+    assert "colab.research.google.com/github/someone/some-course/blob/main/lessons/03_fgs.ipynb" in badges.source
+    assert "mybinder.org/v2/gh/someone/some-course/HEAD?urlpath=lab%2Ftree%2Flessons%2F03_fgs.ipynb" in badges.source
+    assert "git+https://github.com/someone/some-course" in colab.source
+    assert "blob/main/solutions/03_fgs.ipynb" in cells(course.solution)[1].source
+
+
+def test_an_address_that_is_none_is_told_and_nothing_is_built(course):
+    (course.root / "pyproject.toml").write_text(ADDRESS.format("soon"))
+    (problem,) = course.build()
+    assert "pyproject.toml" in problem and "'soon'" in problem and not course.lesson.exists()
+
+
+def test_an_edit_of_a_made_cell_is_named_and_refused_and_never_overwritten(course, edit):
+    edit(replaced("google.colab", "import sys", "import os"))
+    edited = course.lesson.read_bytes()
+    assert ["edited by hand" in problem for problem in course.build()] == [True]
+    assert course.lesson.read_bytes() == edited
+    refused(course, course.lesson, "Cell 2 of 03_fgs.ipynb is made by medattack build")
+
+
+def test_a_made_cell_that_is_gone_comes_back_and_an_edit_beside_it_is_taken(course, edit):
+    edit(lambda cells: cells.pop(1))
+    assert course.build() == [] and len(made_cells(course.lesson)) == 1
+    edit(lambda cells: cells.pop(1))
+    edit(replaced("You will write", "*one* step", "a single step"))
+    assert taken(course, course.lesson) == WHOLE.replace("*one* step", "a single step")
+    assert len(made_cells(course.lesson)) == 1
+
+
+def test_made_cells_that_a_sync_outside_of_jupyterlab_left_in_a_source_are_taken_out_of_it(course):
+    path = course.write(WHOLE.replace('# %% tags=["instructor"]\nprint("for the instructor")\n\n', ""))
+    before = path.read_text(encoding="utf-8")
+    course.build()
+    path.write_text(jupytext.writes(jupytext.read(course.solution), "py:percent"), encoding="utf-8")
+    (problem,) = [problem for problem in course.build(check=True) if "solutions/03_fgs.py" in problem]
+    assert "which a build makes" in problem
+    assert course.build() == [] == course.build(check=True)
+    assert path.read_text(encoding="utf-8") == before
+
+
 # -- nbgrader
 
 
@@ -581,7 +677,8 @@ def test_nbgrader_makes_the_lesson_out_of_the_solution(course):
     for path in solutions:
         cleared, _ = clear.preprocess(nbformat.read(path, as_version=4), {})
         for_learners = [cell for cell in cleared.cells if sources.SOLUTION_ONLY not in cell.metadata.get("tags", [])]
-        assert [cell.source for cell in for_learners] == texts(path.parent.parent / "lessons" / path.name), path.name
+        written = [cell.source for cell in for_learners if not made.is_made(cell)]
+        assert written == texts(path.parent.parent / "lessons" / path.name), path.name
 
 
 # -- the command
@@ -596,7 +693,7 @@ def test_the_command_takes_an_edit_and_builds_what_follows_from_it(course, edit,
     assert "a single step" in course.solution.read_text(encoding="utf-8")
     edit(replaced("def fgs", "    ...", "    return x"))
     assert cli.main(["build", "--take", str(course.lesson)]) == cli.TO_MEND
-    assert "medattack: Cell 4, which begins 'def fgs" in capsys.readouterr().err
+    assert "medattack: Cell 5, which begins 'def fgs" in capsys.readouterr().err
 
 
 def test_the_command_does_one_thing_at_a_time(capsys):

@@ -92,6 +92,20 @@ def test_check_place_knows_right_from_wrong():
     def transposed(patch, x, location, angle, scale):
         return place(patch.transpose(1, 2), x, location, angle, scale)
 
+    def with_matrix(patch, x, location, angle, scale, matrix):
+        """The solution with another matrix, made by `matrix` from the rotation (N, 2, 2), the scale (N, 1, 1) and the centre (N, 2, 1)."""
+        a = torch.deg2rad(angle)
+        turn = torch.stack([torch.stack([a.cos(), -a.sin()], 1), torch.stack([a.sin(), a.cos()], 1)], 1)
+        grid = F.affine_grid(matrix(turn, scale[:, None, None], (2 * location - 1)[:, :, None]), x.shape, align_corners=False)
+        stuck = F.grid_sample(patch.expand(len(x), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+        return torch.where((grid.norm(dim=-1) <= 1)[:, None], stuck, x)
+
+    def with_shift(shift):
+        return lambda *given: with_matrix(*given, lambda turn, s, c: torch.cat([turn / s, shift(turn, s, c)], 2))
+
+    def multiplied(*given):
+        return with_matrix(*given, lambda turn, s, c: torch.cat([turn * s, -turn @ c * s], 2))
+
     assert_check_is_sound(
         "place",
         solution=place,
@@ -108,6 +122,10 @@ def test_check_place_knows_right_from_wrong():
             "radians": (bent(angle=torch.rad2deg), "degrees for radians"),
             "share of the area": (bent(scale=torch.sqrt), "share of the *area*"),
             "scale as radius": (bent(scale=lambda v: 2 * v), "as the disc's radius"),
+            "scale multiplied": (multiplied, "Did you multiply by the scale?"),
+            "shift neither turned nor scaled": (with_shift(lambda turn, s, c: -c), "wasn't turned and scaled as the pixel was"),
+            "shift scaled, not turned": (with_shift(lambda turn, s, c: -c / s), "wasn't turned as the pixel was"),
+            "shift turned, not scaled": (with_shift(lambda turn, s, c: -turn @ c), "wasn't scaled as the pixel was"),
             "half as wide": (bent(scale=lambda v: v / 2), "half as wide"),
             "a square": (square, "That is the square around it"),
             "black parts are seen through": (where_not_black, "whatever its own colour"),
@@ -120,6 +138,15 @@ def test_check_place_knows_right_from_wrong():
             "one image": (lambda *a: place(*a)[:1], "The shape of your images is (1, 3"),
         },
     )
+
+
+def test_under_a_misplaced_patch_stands_what_was_wanted():
+    verdict = judge(all_exercises()["place"], bent(location=lambda v: v.flip(1)))
+    yours, wanted = verdict.figure.axes[:5], verdict.figure.axes[5:]
+    assert [axes[0].get_ylabel() for axes in (yours, wanted)] == ["yours", "wanted"]
+    assert "location (0.30, 0.60)" in yours[1].get_title() and "scale 0.5" in yours[1].get_title()
+    pixels = [axes[1].images[0].get_array() for axes in (yours, wanted)]
+    assert abs(pixels[0] - pixels[1]).max() > 0.5
 
 
 # ---- the expectation ---------------------------------------------------------------------------------------------------
@@ -142,6 +169,21 @@ def test_check_expectation_knows_right_from_wrong():
     def in_one_batch(model, patch, x, target, place, draw, times):
         many = x.repeat(times, 1, 1, 1)
         return model(place(patch, many, *draw(len(many)))).log_softmax(1)[:, target].mean()
+
+    def one_placement_at_a_time(model, patch, x, target, place, draw, times):
+        """Each image draws for itself, anew in each round."""
+        scores = [F.log_softmax(model(place(patch, image[None], *draw(1))), 1)[0, target] for _ in range(times) for image in x]
+        return torch.stack(scores).mean()
+
+    def image_after_image(model, patch, x, target, place, draw, times):
+        return sum(F.log_softmax(model(place(patch, image[None], *draw(1))), 1)[0, target] for image in x for _ in range(times)) / (times * len(x))
+
+    def drawn_once_a_round(model, patch, x, target, place, draw, times):
+        total = 0
+        for _ in range(times):
+            where = draw(1)
+            total = total + torch.stack([mean_log(model(place(patch, image[None], *where)), target) for image in x]).mean()
+        return total / times
 
     def rounds(score, join=lambda values: torch.stack(values).mean(), n=len):
         """The expectation with another score of (logits, target), another way to join the rounds, another number of draws."""
@@ -168,7 +210,7 @@ def test_check_expectation_knows_right_from_wrong():
     assert_check_is_sound(
         "expected_log_probability",
         solution=expected_log_probability,
-        alternatives=[by_cross_entropy, in_one_batch],
+        alternatives=[by_cross_entropy, in_one_batch, one_placement_at_a_time, image_after_image],
         mistakes={
             "probability": (rounds(lambda o, t: o.softmax(1)[:, t].mean()), "without the logarithm"),
             "log of the mean": (
@@ -181,7 +223,10 @@ def test_check_expectation_knows_right_from_wrong():
             "logits": (rounds(lambda o, t: o[:, t].mean()), "the target's logit"),
             "softmax over images": (rounds(lambda o, t: F.log_softmax(o, 0)[:, t].mean()), "over the classes, dimension 1"),
             "all classes": (rounds(lambda o, t: F.log_softmax(o, 1).mean()), "mean over all classes"),
-            "draw(1)": (rounds(mean_log, n=lambda x: 1), "one placement for all 4 images"),
+            "log of the mean, in the loop": (rounds(lambda o, t: o.softmax(1)[:, t].mean().log()), "logarithm of each round's mean"),
+            "the first image": (rounds(lambda o, t: F.log_softmax(o, 1)[0, t]), "Only the first image"),
+            "draw(1)": (rounds(mean_log, n=lambda x: 1), "4 images with one placement"),
+            "one draw a round, image by image": (drawn_once_a_round, "drew 3 placements"),
             "one draw for all rounds": (one_draw, "used them in every round"),
             "a single round": (lambda *a: expected_log_probability(*a[:-1], 1), "used them in every round"),
             "patch on patch": (on_top, "already have a patch"),
@@ -265,6 +310,23 @@ def test_check_success_knows_right_from_wrong():
 
         return success_over_rotations(model, x, patch, target, again, angles, locations, scale)
 
+    def by_half(before=False, after=False):
+        """P(target) of one half and more in place of the likeliest class: for who counts, or for a hit."""
+
+        def says(model, x, target, half):
+            logits = model(x)
+            return logits.softmax(1)[:, target] >= 0.5 if half else logits.argmax(1) == target
+
+        def wrong(model, x, patch, target, place, angles, locations, scale):
+            who, curve = ~says(model, x, target, before), []
+            for angle in angles:
+                turned = torch.full((int(who.sum()),), float(angle))
+                hits = [says(model, place(patch, x[who], spots[who], turned, scale[who]), target, after) for spots in locations]
+                curve.append(share(torch.stack(hits).float()))
+            return curve
+
+        return wrong
+
     def clockwise(model, x, patch, target, place, angles, locations, scale):
         return success_over_rotations(model, x, patch, target, place, [-angle for angle in angles], locations, scale)
 
@@ -283,6 +345,11 @@ def test_check_success_knows_right_from_wrong():
             "any place": (with_hits(lambda hits: of_images(hits.amax(0))), "as soon as one place works"),
             "every place": (with_hits(lambda hits: of_images(hits.amin(0))), "only if all places work"),
             "first place": (with_hits(lambda hits: of_images(hits[0])), "Only the first place"),
+            "hits not divided by the places": (with_hits(lambda hits: metrics.proportion(hits.sum(), hits.shape[1])), "more hits than tries"),
+            "a share as hits": (with_hits(lambda hits: metrics.proportion(hits.mean(), hits.shape[1])), "divided twice"),
+            "half and more were so before": (by_half(before=True), "a probability of one half"),
+            "half and more is a hit": (by_half(after=True), "a probability of one half"),
+            "half and more, always": (by_half(before=True, after=True), "a probability of one half"),
             "withstood": (with_hits(lambda hits: of_images(1 - hits.mean(0))), "the share that withstood"),
             "bare numbers": (with_hits(lambda hits: hits.mean().item()), "how many images stand behind it"),
             "mean over the angles": (
@@ -355,6 +422,10 @@ def test_check_natural_patch_knows_right_from_wrong():
             "least sure": (
                 lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmin()], side),
                 "weak on purpose",
+            ),
+            "surest of any class": (
+                lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t)).softmax(1).amax(1).argmax()], side),
+                "Surest of *what*?",
             ),
             "a corner": (
                 lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()], side, 0),

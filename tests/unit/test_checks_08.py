@@ -1,5 +1,6 @@
 """The checks of lesson 08's exercises accept what is right and name what is wrong."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from checks import assert_check_is_sound
@@ -57,6 +58,18 @@ def test_check_sticker_step_knows_right_from_wrong():
     def looks_at_nothing(model, views, sign, stickers, mask, target, step_size):
         return sticker_step(model, lambda covered: covered[None], sign, stickers, mask, target, step_size)
 
+    def by_vote(model, views, sign, stickers, mask, target, step_size):
+        covered = views(mask * stickers + (1 - mask) * sign)
+        moves = [
+            sticker_step(model, lambda c, n=n: views(c)[n : n + 1], sign, stickers, mask, target, step_size) - stickers
+            for n in range(len(covered))
+        ]
+        return (stickers + step_size * sum(move.sign() for move in moves).sign()).clamp(0, 1)
+
+    def records(model, views, sign, stickers, mask, target, step_size):
+        sticker_step(model, views, sign, stickers.requires_grad_(), mask, target, step_size)
+        return sticker_step(model, views, sign, stickers, mask, target, step_size)
+
     def changes_in_place(model, views, sign, stickers, mask, target, step_size):
         stickers.copy_(sticker_step(model, views, sign, stickers, mask, target, step_size))
         return stickers
@@ -86,6 +99,21 @@ def test_check_sticker_step_knows_right_from_wrong():
                 "The target is class 2",
             ),
             "one view": (one_view, "as view 0 alone"),
+            "the logit": (stepping(objective=lambda logits, target: logits[:, target].mean()), "target's *logit* alone"),
+            "the probability": (
+                stepping(objective=lambda logits, target: logits.softmax(1)[:, target].mean()),
+                "target's *probability*",
+            ),
+            "a vote of the views": (by_vote, "one sign each"),
+            "another loss": (
+                stepping(objective=lambda logits, target: -logits[:, 1].mean()),
+                "mean cross-entropy against the target. What did you",
+            ),
+            "the largest gradient is one step": (
+                stepping(step=lambda s, gradient, step_size: s + step_size * gradient / gradient.abs().max()),
+                "Most of yours moved by",
+            ),
+            "records the caller's stickers": (records, "the caller's `stickers` now records"),
             "mean of the signs": (mean_of_signs, "Most of yours moved by"),
             "the gradient as it is": (
                 stepping(step=lambda s, gradient, step_size: s + step_size * gradient),
@@ -100,6 +128,30 @@ def test_check_sticker_step_knows_right_from_wrong():
             ),
         },
     )
+
+
+def left_by_backward(objective):
+    """`sticker_step` by `.backward()`, whose gradients stay on the model's weights."""
+
+    def made(model, views, sign, stickers, mask, target, step_size):
+        paint = stickers.detach().clone().requires_grad_()
+        objective(model(views(mask * paint + (1 - mask) * sign)), target).backward()
+        return (stickers - step_size * paint.grad.sign()).clamp(0, 1)
+
+    return made
+
+
+def test_gradients_left_on_the_weights_are_a_remark_and_hide_no_mistake():
+    from medattack_edu.course.checks import all_exercises
+    from medattack_edu.course.checks.framework import Mistake
+
+    check = all_exercises()["sticker_step"].check
+    right = left_by_backward(lambda logits, target: F.cross_entropy(logits, torch.full((len(logits),), target)))
+    assert "left gradients on the model's weights" in check(right)
+    assert "weights" not in check(sticker_step)
+    with pytest.raises(Mistake, match="walk away from the target") as caught:
+        check(left_by_backward(lambda logits, target: -F.cross_entropy(logits, torch.full((len(logits),), target))))
+    assert "weights" not in str(caught.value)
 
 
 def pose_gradient(model, render, texture, poses, target):
@@ -138,6 +190,19 @@ def test_check_pose_gradient_knows_right_from_wrong():
     def mean_pose(model, render, texture, poses, target):
         return pose_gradient(model, render, texture, [sum(poses) / len(poses)], target)
 
+    def left_by_backward(model, render, texture, poses, target):
+        point = texture.detach().clone().requires_grad_()
+        sum(model(render(point, pose)).log_softmax(1)[0, target] for pose in poses).backward()
+        return point.grad  # of the sum
+
+    def records(model, render, texture, poses, target):
+        texture.requires_grad_(True)
+        objective = sum(model(render(texture, pose)).log_softmax(1)[0, target] for pose in poses) / len(poses)
+        return torch.autograd.grad(objective, texture)[0]
+
+    def mean_of_directions(model, render, texture, poses, target):
+        return sum(pose_gradient(model, render, texture, [pose], target).sign() for pose in poses) / len(poses)
+
     def still_on_the_graph(*arguments):
         return pose_gradient(*arguments).requires_grad_()
 
@@ -158,11 +223,15 @@ def test_check_pose_gradient_knows_right_from_wrong():
                 "a ghost",
             ),
             "the logit": (gradient_of(lambda model, x, t: model(x)[:, t].mean()), "the target's *logit*"),
-            "the last pose": (last_pose, "that of pose 7 alone"),
+            "the last pose": (last_pose, "that of the last alone"),
+            "the direction": (lambda *a: pose_gradient(*a).sign(), "directions alone"),
+            "the mean direction": (mean_of_directions, "directions alone"),
+            "a sum, by backward": (left_by_backward, "5 times too long"),
+            "records the caller's texture": (records, "the caller's `texture` now records"),
             "the mean pose": (mean_pose, "isn't among `poses`"),
             "the first pose": (
                 lambda m, r, t, poses, target: pose_gradient(m, r, t, poses[:1], target),
-                "pose 2 has no say",
+                "Of the poses [0, 2, 3, 5, 7] you rendered 1; pose 2 has no say",
             ),
             "a batch of textures": (
                 lambda m, r, t, poses, target: pose_gradient(m, r, t[None], poses, target),
@@ -264,6 +333,15 @@ def test_check_drive_by_success_knows_right_from_wrong():
             "an empty drive is nan": (
                 counting(share, lambda shares: sum(s if s == s else torch.tensor(0.0) for s in shares) / 4),
                 "You divide by four drives",
+            ),
+            "not a number": (counting(share), "gives 0 / 0. Leave it out"),
+            "not a number, of a tensor": (
+                counting(share, lambda shares: torch.stack(list(shares)).mean()),
+                "gives 0 / 0. Leave it out",
+            ),
+            "the mean as hits": (
+                counting(share, lambda shares: metrics.proportion(sum(s for s in shares if s == s) / 3, 3)),
+                "the *sum* of the drives' shares",
             ),
             "most frames": (
                 counting(share, lambda shares: mean_share([float(s > 0.5) for s in shares if s == s])),

@@ -63,9 +63,9 @@ def scheduler(tmp_path):
         import json
 
         start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-        wait_for(file.exists)
-        for _ in range(workers):
+        for _ in range(workers):  # each of them takes seconds to start, and waits for the file
             start("distributed.cli.dask_worker", "--no-nanny", "--nthreads", "1")
+        wait_for(file.exists)
         return wait_for(lambda: json.loads(file.read_text() or "{}").get("address"))
 
     yield scheduler

@@ -121,6 +121,14 @@ def test_a_gpu_is_named_with_its_free_memory(lines, monkeypatch):
     assert lines()["Device"] == (True, "Fast Card, 7.5 GB free", "")
 
 
+def test_a_gpu_that_others_have_filled(lines, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Fast Card")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (300_000_000, 8_000_000_000))
+    name, value, advice = only_problem(lines())
+    assert (name, value) == ("Device", "Fast Card, 0.3 GB free") and "MEDATTACK_DEVICE=cpu" in advice
+
+
 def test_more_threads_than_a_container_grants(lines, monkeypatch):
     monkeypatch.setattr(container, "cores", lambda: 1.5)
     name, value, advice = only_problem(lines())
@@ -131,6 +139,12 @@ def test_little_memory(lines, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0.6e9, total=8e9))
     name, value, advice = only_problem(lines())
     assert name == "Memory" and value == "0.6 GB free of 8.0 GB" and "Shut down" in advice
+
+
+@pytest.mark.parametrize(("free", "well"), [(0.99e9, False), (1.01e9, True)])
+def test_memory_is_little_below_one_gigabyte(lines, monkeypatch, free, well):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free, total=8e9))
+    assert lines()["Memory"][0] is well
 
 
 def test_a_container_with_little_memory_on_a_large_machine(lines, monkeypatch):

@@ -153,6 +153,24 @@ def test_the_words_say_what_was_stuck_where_and_what_came_of_it(widget):
         assert piece in words
 
 
+def test_where_the_patch_was_moved_the_panel_says_that_the_curve_was_measured_elsewhere(widget, monkeypatch):
+    written = []
+    text = patches.Canvas.text
+    monkeypatch.setattr(patches.Canvas, "text", lambda self, x, y, words, *a, **k: written.append(words) or text(self, x, y, words, *a, **k))
+    widget.render(**widget.values)
+    assert any("measured at x 0.6, y 0.6; one image = 17 points" in words for words in written)
+    assert widget.facts(**widget.values)["measured_here"]
+    written.clear()
+    moved = widget.values | {"across": 0.3}
+    widget.render(**moved)
+    assert any("y 0.6, not where it lies now" in words for words in written)
+    assert not widget.facts(**moved)["measured_here"]
+
+
+def test_unless_told_otherwise_it_turns_all_the_way_round():
+    assert patches.TURNS[0] == -180 and patches.TURNS[-1] == 180 and 0 in patches.TURNS
+
+
 def test_a_number_between_two_stops_goes_to_the_nearer_one(widget):
     facts = widget.facts(**(widget.values | {"angle": 30.0, "scale": 0.33}))
     assert (facts["angle"], facts["scale"]) == (45, 0.4)

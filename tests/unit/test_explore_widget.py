@@ -3,9 +3,11 @@
 import io
 
 import ipywidgets
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
+from medattack_edu.explore import canvas as ink
 from medattack_edu.explore import interactive
 from medattack_edu.explore.canvas import Canvas, Plot, enlarged, fitted, font, png
 from medattack_edu.explore.widget import chooser, middle, slider
@@ -139,6 +141,21 @@ def test_a_dot_covers_its_place_and_stays_within_its_ring():
     assert canvas.image.getpixel((20, 20)) == (255, 0, 0)
     assert canvas.image.getpixel((20, 26)) == (0, 0, 255)
     assert canvas.image.getpixel((20, 30)) == (255, 255, 255)
+
+
+def luminance(colour):
+    """Relative luminance, as WCAG 2.2 defines it."""
+    levels = np.array(ImageColor.getrgb(colour)) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
+
+
+@pytest.mark.parametrize("name", ["ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILLION", "PURPLE", "INK", "GREY", "SICK_WORDS"])
+def test_words_of_every_colour_can_be_read_on_white(name):
+    canvas = Canvas(120, 60)
+    canvas.text(5, 5, "█", 40, getattr(ink, name))
+    colour = "#{:02x}{:02x}{:02x}".format(*canvas.image.getpixel((15, 30)))
+    assert colour != "#ffffff" and 1.05 / (luminance(colour) + 0.05) >= 4.5
 
 
 def test_drawing_over_the_edge_is_cut_not_refused():

@@ -14,7 +14,7 @@ from medattack_edu.course import source as sources
 from medattack_edu.course.guide import write_guide
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTED = ("00", "01", "02", "03", "04", "05", "06")  # lessons with teaching notes
+NOTED = ("00", "01", "02", "03", "04", "05", "06", "07", "08")  # lessons with teaching notes
 NOTE = '# %% [markdown] tags=["instructor"]\n# **Ask:** {}\n\n'
 TABLE = "# | | |\n# |---|---|\n# | Time | 30 to 40 minutes |"
 SECTION = "# %% [markdown]\n# ## 1. A section & more\n#\n# ### Predict\n#\n# What will `happen`?\n\n"
@@ -154,6 +154,16 @@ def test_every_lesson_and_section_that_the_plans_name_exists():
         assert f"\n## {section}. " in f"\n{titles[number]}", f"lesson {number} has no section {section}"
     for number, heading in re.findall(r'[Ll]esson (\d\d)[^"|\n]*"([A-Z][^"]+)"', plans):
         assert heading.rstrip("?") in titles[number], f"lesson {number} has no {heading!r}"
+
+
+def test_the_figures_that_the_plans_promise_in_a_sweep_are_those_that_the_lessons_keep():
+    plans = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    table = plans.partition("| lesson | figures |")[2].partition("\n\n")[0]
+    promised = {row[0]: set(row[1].split("; ")) for row in re.findall(r"\| (\d\d) \| (.+) \|", table)}
+    kept = {lesson.number: set(re.findall(r'^result\("(.+?)"', "\n".join(cell.text for cell in lesson.cells), re.MULTILINE))
+            for lesson in sources_of_the_course()}  # fmt: skip
+    assert promised == {number: names for number, names in kept.items() if names}
+    assert set(promised) >= {"03", "04", "05", "06", "07", "08"}
 
 
 def test_the_command_says_what_it_wrote_and_where(monkeypatch, capsys, tmp_path):

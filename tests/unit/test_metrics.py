@@ -53,6 +53,16 @@ def test_a_perfect_auc_of_four_images_is_not_certain(order, expected):
     assert estimate.high - estimate.low > 0.2
 
 
+@pytest.mark.parametrize("hits, words", [(16, "more hits than tries"), (4.1, "more hits than tries"), (-1, "fewer than none")])
+def test_hits_that_cannot_be_are_refused_in_words(hits, words):
+    with pytest.raises(ValueError, match=words):
+        metrics.proportion(hits, 4)
+
+
+def test_a_sum_of_shares_may_miss_a_whole_number_by_rounding():
+    assert metrics.proportion(torch.full((10,), 0.1).cumsum(0)[-1] * 10, 10) == 1
+
+
 def test_estimates_behave_as_floats_and_carry_their_interval():
     estimate = metrics.proportion(8, 10)
     assert estimate + 0.1 == pytest.approx(0.9) and estimate > 0.7 and f"{estimate:.2f}" == "0.80"

@@ -1,5 +1,6 @@
 """What stands at the top of the repository: pins, the bootstrap script, continuous integration, Binder, the README."""
 
+import ast
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 CONDA_NAMES = {"torch": "pytorch"}
 # What environment.yml names without a version of its own: needed by what is pinned, or by the installation.
 UNPINNED_IN_CONDA = {"pip", "fire", "pandas"}
+# Imported though nobody asks for it by name: what ipykernel, nbconvert and Sphinx themselves are made of.
+BROUGHT_ALONG = {"ipython", "traitlets", "pygments", "docutils"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -58,10 +62,10 @@ def test_binder_takes_the_same_conda_environment():
     assert (ROOT / "binder/environment.yml").read_bytes() == (ROOT / "environment.yml").read_bytes()
 
 
-def test_binder_installs_the_package_and_bounds_the_threads():
+def test_binder_installs_the_package_and_bounds_threads_and_memory():
     build, start = ((ROOT / "binder" / name).read_text(encoding="utf-8") for name in ("postBuild", "start"))
     assert "set -e" in build and "pip install --no-deps --no-cache-dir ." in build and "medattack prepare" in build
-    assert "export OMP_NUM_THREADS=" in start and start.rstrip().endswith('exec "$@"')
+    assert "export OMP_NUM_THREADS=" in start and "export MALLOC_ARENA_MAX=" in start and start.rstrip().endswith('exec "$@"')
 
 
 @posix_only
@@ -107,7 +111,7 @@ def test_ci_runs_the_command_of_the_readme_from_an_empty_cache():
 def test_make_help_lists_every_command():
     told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(targets) == {"help", "lab", "test", "run", "bench", "build", "guide"}
+    assert set(targets) == {"help", "lab", "test", "run", "bench", "build", "guide", "site"}
     assert all(f"make {target} " in told for target in targets)
 
 
@@ -192,6 +196,17 @@ def test_the_tests_add_their_tools_and_a_learner_then_needs_nothing_more(clone):
     assert clone.log()[-1].endswith("--editable .[dev]")
     clone()
     assert len(clone.log()) == 3
+
+
+@posix_only
+def test_a_site_adds_its_tools_and_a_learner_then_needs_nothing_more(clone):
+    clone("site")
+    assert clone.log()[-1].endswith("--editable .[site]")
+    clone()
+    clone("site")
+    assert len(clone.log()) == 2
+    clone("dev")
+    assert clone.log()[-1].endswith("--editable .[dev]")
 
 
 @posix_only
@@ -415,3 +430,37 @@ def test_every_file_that_the_readme_links_to_exists():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+# What is imported is installed
+
+
+def imported_by(path):
+    """The top-level modules that a Python file imports, wherever in it, from outside of the course."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"medattack_edu"}
+
+
+def projects(requirements):
+    return {re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+def test_every_import_of_the_package_and_the_lessons_is_provided_by_what_is_installed():
+    """By the dependencies, which the conda environments have too, or by the extra that names a module of the course."""
+    extras = PROJECT["optional-dependencies"]
+    of_module = {"course/cluster.py": "cluster", "course/formulas.py": "site"}
+    of_module |= {f"course/{name}.py": "site" for name in ("site", "site_text", "site_theme")}
+    homes = packages_distributions()
+    missing = {}
+    for path in [*(ROOT / "medattack_edu").rglob("*.py"), *(ROOT / "solutions").glob("*.py")]:
+        extra = of_module.get(path.relative_to(ROOT / "medattack_edu").as_posix()) if "solutions" not in path.parts else None
+        provided = projects(PROJECT["dependencies"]) | projects(extras.get(extra, ())) | BROUGHT_ALONG
+        for module in imported_by(path):
+            if not {home.lower().replace("_", "-") for home in homes.get(module, [module])} & provided:
+                missing.setdefault(path.relative_to(ROOT).as_posix(), set()).add(module)
+    assert missing == {}

@@ -307,3 +307,11 @@ def test_what_is_folded_in_jupyterlab_is_not_on_the_page_but_what_it_showed_is()
     body = pages._body(SimpleNamespace(notebook=notebook))
     assert "open_code" in body and "Which?" in body
     assert "the secret one" not in body
+
+
+def test_formulas_are_set_and_what_a_build_adds_is_left_out():
+    pytest.importorskip("latex2mathml", reason="latex2mathml isn't installed; formulas then stay as they are written")
+    added = new_markdown_cell("![a still picture](x.png)", metadata={"tags": ["made-by-build"]})
+    body = pages.cells_as_html(new_notebook(cells=[new_markdown_cell("The loss is $-\\log p$."), added]))
+    assert re.search(r"<p>The loss is <math [^>]*><mrow>.*<mi>p</mi></mrow></math>\.</p>", body), body
+    assert "$" not in body and "still picture" not in body

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 import torch
 
 from medattack_edu import runtime
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534  # the user without rights, as Linux numbers it
 
 
 def test_the_device_is_the_cpu_where_there_is_no_gpu(monkeypatch):
@@ -98,7 +102,180 @@ def test_a_cache_folder_that_cannot_be_written_is_said(monkeypatch, tmp_path):
         runtime.cache_dir()
 
 
+# A cache that somebody else has prepared, and that may only be read
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """A function that makes a folder answer as one on a disk mounted for reading; modes alone don't stop root."""
+    access, mkdir, touch = os.access, Path.mkdir, Path.touch
+
+    def read_only(folder):
+        def refuse(path):
+            if Path(path).is_relative_to(folder):
+                raise OSError(errno.EROFS, "Read-only file system")
+
+        def make(path, *arguments, **options):
+            if not path.is_dir():
+                refuse(path)
+            return mkdir(path, *arguments, **options)
+
+        def touched(path, *arguments, **options):
+            refuse(path)
+            return touch(path, *arguments, **options)
+
+        def allowed(path, mode, **options):
+            writes = mode & os.W_OK and Path(path).is_relative_to(folder)
+            return not writes and access(path, mode, **options)
+
+        monkeypatch.setattr(os, "access", allowed)
+        monkeypatch.setattr(Path, "mkdir", make)
+        monkeypatch.setattr(Path, "touch", touched)
+
+    return read_only
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path, read_only):
+    """A cache as an administrator leaves it, which `MEDATTACK_CACHE` names, and the learner's own: (prepared, own)."""
+    import platformdirs
+
+    prepared, own = tmp_path / "prepared", tmp_path / "home" / "medattack"
+    for name in ("victims/a.safetensors", "studies/b.json", "progress/progress.json", "victims/a.safetensors.lock"):
+        (prepared / name).parent.mkdir(parents=True, exist_ok=True)
+        (prepared / name).write_text("theirs")
+    monkeypatch.setenv("MEDATTACK_CACHE", str(prepared))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: own)
+    read_only(prepared)
+    return prepared, own
+
+
+def test_a_prepared_cache_is_read_where_it_cannot_be_written_and_what_is_missing_goes_to_the_learners_own(hub):
+    prepared, own = hub
+    folder = runtime.cache_dir("victims")
+    assert folder == own / "victims" and [path.name for path in folder.iterdir()] == ["a.safetensors"]
+    assert (folder / "a.safetensors").read_text() == "theirs"
+    for name in ("a.safetensors", "new.safetensors"):  # one that was damaged, say, and one that was missing
+        with runtime.atomic_path(folder / name) as temporary:
+            temporary.write_text("mine")
+        assert (runtime.cache_dir("victims") / name).read_text() == "mine"
+    assert runtime.cache_dir("folders").is_dir(), "one that nobody has prepared"
+    assert (prepared / "victims/a.safetensors").read_text() == "theirs"
+    assert {path.name for path in prepared.iterdir()} == {"victims", "studies", "progress"}
+
+
+def test_the_whole_of_a_prepared_cache_is_seen_but_nobody_elses_progress(hub):
+    _, own = hub
+    assert runtime.cache_dir() == own
+    assert {path.relative_to(own).as_posix() for path in own.rglob("*.*")} == {"victims/a.safetensors", "studies/b.json"}
+    assert list(runtime.cache_dir("progress").iterdir()) == []
+
+
+def test_a_prepared_cache_that_has_moved_is_found_again(hub):
+    prepared, own = hub
+    runtime.cache_dir("victims")
+    (own / "victims/a.safetensors").unlink()
+    (own / "victims/a.safetensors").symlink_to(prepared / "gone")
+    assert (runtime.cache_dir("victims") / "a.safetensors").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("reason", ["no home", "no links"])
+def test_without_a_folder_of_ones_own_it_is_read_and_said_when_something_would_have_to_be_written(
+    hub, read_only, monkeypatch, reason
+):
+    prepared, own = hub
+    if reason == "no home":
+        monkeypatch.setattr("platformdirs.user_cache_path", lambda name: prepared / "nowhere")
+    else:
+        monkeypatch.setattr(Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError("no right to make links")))
+    folder = runtime.cache_dir("victims")
+    assert folder == prepared / "victims" and (folder / "a.safetensors").read_text() == "theirs"
+    with pytest.raises(runtime.CacheUnavailable, match="prepared/victims can't be written. Set MEDATTACK_CACHE"):
+        with runtime.atomic_path(folder / "new.safetensors"):
+            pass
+
+
+def test_victims_and_phantoms_of_a_prepared_cache_are_neither_trained_nor_drawn_again(tmp_path, read_only, monkeypatch):
+    from medattack_edu.clinics import phantoms
+    from medattack_edu.clinics.images import ImageSet
+    from medattack_edu.models import victims
+
+    prepared, own = tmp_path / "prepared", tmp_path / "own"
+    monkeypatch.setenv("MEDATTACK_CACHE", str(prepared))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: own)
+    monkeypatch.setattr(phantoms, "SPLITS", {split: (4, seed) for split, (_, seed) in phantoms.SPLITS.items()})
+    few = ImageSet(torch.zeros(4, 3, 64, 64, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("normal", "pneumonia"))
+
+    def victim():
+        how = {"backbone": "small_cnn", "pretrained": False, "epochs": 1}
+        return victims.trained(few, name="chest victim", fingerprint="few", **how).state_dict()
+
+    def never(*_, **__):
+        raise AssertionError("made again")
+
+    before, drawn = victim(), phantoms.load("chest", 64)
+    read_only(prepared)
+    with monkeypatch.context() as nothing_new:
+        nothing_new.setattr(victims, "finetune", never)
+        nothing_new.setattr(phantoms, "draw_many", never)
+        assert all(torch.equal(value, before[name]) for name, value in victim().items())
+        assert torch.equal(phantoms.load("chest", 64).test.images, drawn.test.images)
+    phantoms.load("derm", 64)
+    assert [path.name[:4] for path in (own / "phantoms").iterdir() if not path.is_symlink()] == ["derm"]
+    assert {path.name[:5] for path in (prepared / "phantoms").iterdir()} == {"chest"}
+
+
+AS_A_LEARNER = f"""
+import os
+from pathlib import Path
+import filelock, platformdirs, safetensors.torch, torch
+from medattack_edu import runtime
+from medattack_edu.models.store import kept
+
+if os.geteuid() == 0:  # whom no permission stops
+    os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})
+
+def never():
+    raise AssertionError("made again")
+
+path = runtime.cache_dir("victims") / "a.safetensors"
+assert torch.equal(kept(path, never)["a"], torch.arange(3))
+new = runtime.cache_dir("patches") / "new.safetensors"
+assert torch.equal(kept(new, lambda: {{"b": torch.ones(2)}})["b"], torch.ones(2))
+assert new.is_relative_to(Path(os.environ["XDG_CACHE_HOME"])) and new.is_file()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's cache folder is named by XDG_CACHE_HOME on Linux")
+def test_tensors_that_one_user_prepared_another_reads_from_a_folder_that_is_closed_to_them():
+    from medattack_edu.models.store import kept
+
+    with tempfile.TemporaryDirectory(prefix="medattack-hub-") as name:  # pytest's own folders are for one user alone
+        hub = Path(name)
+        for folder in ("prepared/victims", "home"):
+            (hub / folder).mkdir(parents=True)
+        kept(hub / "prepared/victims/a.safetensors", lambda: {"a": torch.arange(3)})
+        if os.geteuid() == 0:
+            os.chown(hub / "home", NOBODY, NOBODY)
+        closed = [hub / "prepared/victims", hub / "prepared", hub]
+        for folder in closed:
+            folder.chmod(0o555)
+        places = {"MEDATTACK_CACHE": str(hub / "prepared"), "XDG_CACHE_HOME": str(hub / "home")}
+        command = [sys.executable, "-c", AS_A_LEARNER]
+        done = subprocess.run(command, env={**os.environ, **places}, cwd=ROOT, capture_output=True, text=True)
+        for folder in reversed(closed):
+            folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+
+
 # Files, whole or not at all
+
+
+def test_a_file_may_be_read_by_whom_this_users_files_may_be_read_by(tmp_path):
+    (tmp_path / "usual").touch()
+    with runtime.atomic_path(tmp_path / "a.bin") as temporary:
+        temporary.touch(mode=0o600)
+    assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_a_file_appears_when_the_block_ends_and_nothing_is_left_beside_it(tmp_path):

@@ -45,6 +45,15 @@ def test_the_words_say_how_many_answers_are_right(batch):
     assert f"clean {right} of 6, PGD 0 of 6" in show.compare({"clean": x, "PGD": x_adv}, y, tiny.model(), CLASSES).alt
 
 
+def test_a_gallery_names_the_classes_that_are_there_and_no_others(batch):
+    x, y, _ = batch
+    many = [f"class_{k}" for k in range(1000)]
+    right = int((tiny.model()(x).argmax(1) == 1).sum())
+    assert show.gallery(x, y * 0 + 7, many).alt == "6 images: 6 class 7."
+    assert show.gallery(x, y * 0 + 1, CLASSES, tiny.model()).alt == f"6 images: 6 referable. The model is right on {right} of 6."
+    assert show.gallery(x[:0], y[:0], CLASSES).alt.startswith("0 images")
+
+
 def test_a_perturbation_says_its_size_and_its_magnification(batch):
     x, y, _ = batch
     x_adv = (x + 2 / 255).clamp(0, 1)

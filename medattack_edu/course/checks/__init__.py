@@ -50,7 +50,7 @@ def hint(name):
     exercise = all_exercises().get(name) if isinstance(name, str) else None
     if exercise is None:
         raise ValueError(f'hint takes the name of an exercise in quotes, as in hint("fgs"). {_names_near(name)}')
-    used = record.use_hint(name, HINTS)
+    used = record.use_hint(name, HINTS, exercise.lesson)
     number = min(used + 1, HINTS)
     title = f"Hint {number} of {HINTS} for `{name}`" + (" (there are no more)" if used == HINTS else "")
     tell(NEUTRAL, title, exercise.hints[number - 1])
@@ -59,9 +59,9 @@ def hint(name):
 def _answer(exercise, fn, verdict):
     """Say the verdict and return the function to go on with; in strict mode raise unless it is right."""
     name = exercise.name
+    record.check(name, exercise.lesson, right=verdict.kind == RIGHT)
     if verdict.kind == RIGHT:
         tell(GOOD, f"`{name}` is right.", f"{verdict.text}\nThe lesson goes on with your function.".strip())
-        record.solve(name)
         return fn
     if verdict.kind == NOT_STARTED:
         why = verdict.text or "Not written yet."

@@ -1,6 +1,7 @@
 """Lesson 07's exercises: the operator, the expectation, success over rotations, the natural patch. The lesson is in solutions/."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -63,22 +64,59 @@ def reference_place(patch, x, location, angle, scale):
 def check_place(place):
     location, angle, scale = _placements()
     black, white = torch.zeros(len(angle), 3, SIDE, SIDE), torch.ones(3, PATCH, PATCH)
-    out = call(place, white, black, torch.full_like(location, 0.5), 0 * angle, MIDDLE_SCALES)
+    middle = Trial(white, black, torch.full_like(location, 0.5), 0 * angle, MIDDLE_SCALES)
+    out = call(place, *middle.given())
     expect_images(out, like=black, what="your images")
-    _covers_what_it_should(out[:, 0])
-    _lies_where_it_should(call(place, white, black, location, angle, scale)[:, 0], location)
+    _covers_what_it_should(out, middle)
+    anywhere = Trial(white, black, location, angle, scale)
+    _lies_where_it_should(call(place, *anywhere.given()), anywhere)
 
     scenes = torch.rand(len(angle), 3, SIDE, SIDE)
-    flag = _flag()
-    out = call(place, flag, scenes, location, angle, scale)
+    flags = Trial(_flag(), scenes, location, angle, scale)
+    out = call(place, *flags.given())
     expect_images(out, like=scenes, what="your images")
-    _rest_stays(out, scenes, location, scale)
-    _hides_what_is_under_it(call(place, 0 * flag, 1 - black, location, angle, scale), location, scale)
-    _is_turned(out, location, angle, scale)
-    _lets_the_gradient_through(place, flag, scenes, location, angle, scale)
-    alone = call(place, flag, scenes[1:2], location[1:2], angle[1:2], scale[1:2])
+    _rest_stays(out, flags)
+    hiding = Trial(0 * _flag(), 1 - black, location, angle, scale)
+    _hides_what_is_under_it(call(place, *hiding.given()), hiding)
+    _is_turned(out, flags)
+    _lets_the_gradient_through(place, *flags.given())
+    alone = call(place, _flag(), scenes[1:2], location[1:2], angle[1:2], scale[1:2])
     expect_images(alone, like=scenes[1:2], what="your image, when one is given")
     return f"{len(angle)} scenes, {len(angle)} placements, and the rest of each scene is as it was."
+
+
+@dataclass
+class Trial:
+    """What a learner's `place` was given."""
+
+    patch: torch.Tensor
+    scenes: torch.Tensor
+    location: torch.Tensor
+    angle: torch.Tensor
+    scale: torch.Tensor
+
+    def given(self):
+        return self.patch, self.scenes, self.location, self.angle, self.scale
+
+    def told(self, i):
+        """The i-th placement in words."""
+        return f"With location {_point(self.location[i])}, angle {self.angle[i]:g} and scale {self.scale[i]:g}"
+
+    def picture(self, out):
+        """What the learner's function made, above what was wanted."""
+        from medattack_edu import show
+
+        rows = {"yours": out.detach().clamp(0, 1), "wanted": reference_place(*self.given())}
+        figure, axes = show.picture(2.1 * len(out), 5, 2, len(out), alt="What your function made of the scenes, above what was wanted.", squeeze=False)
+        figure.suptitle("The same placements, by your function and as wanted", fontsize=11)
+        for row, (name, images) in zip(axes, rows.items(), strict=True):
+            row[0].set_ylabel(name, fontsize=11)
+            for ax, image in zip(row, images, strict=False):
+                ax.imshow(show.pixels(image))
+                ax.set(xticks=[], yticks=[])
+        for i, ax in enumerate(axes[0]):
+            ax.set_title(f"location {_point(self.location[i])}\nangle {self.angle[i]:g}°, scale {self.scale[i]:g}", fontsize=9)
+        return figure
 
 
 def _placements():
@@ -107,15 +145,21 @@ def _distance(location):
     return (right.square() + below.square()).sqrt()
 
 
-def _covers_what_it_should(cover):
-    """cover (N, H, W): how white each pixel of the black scenes has become, with the patch in the middle."""
-    covered = cover.mean((1, 2))
+def _covers_what_it_should(out, trial):
+    """A white patch in the middle of black scenes: how white has each scene become?"""
+    covered = out[:, 0].mean((1, 2))
     if covered.max() < 1e-3:
-        raise Mistake("You put a white patch into the middle of black scenes, and they stayed black. Nothing was placed.", _pictures(cover))
+        raise Mistake("You put a white patch into the middle of black scenes, and they stayed black. Nothing was placed.", trial.picture(out))
     disc = math.pi / 4 * MIDDLE_SCALES**2
+    if covered.min() > 0.99:
+        raise Mistake(
+            "All scenes are covered wholly, whatever the scale. You go *backwards*, from the scene to the patch: with a small patch, one "
+            "step in the scene is a large step in the patch. Did you multiply by the scale?",
+            trial.picture(out),
+        )
     if (covered - covered[0]).abs().max() < 0.01:
         given = ", ".join(f"{value:g}" for value in MIDDLE_SCALES.tolist())
-        raise Mistake(f"All scenes are covered to {covered[0]:.1%}, but each has a scale of its own: {given}.", _pictures(cover))
+        raise Mistake(f"All scenes are covered to {covered[0]:.1%}, but each has a scale of its own: {given}.", trial.picture(out))
     known = {
         "That is the square around it. The patch is a disc: in its corners one sees the scene.": MIDDLE_SCALES**2,
         "You have taken the scale as a share of the *area*. It is the patch's side over the scene's side.": math.pi / 4 * MIDDLE_SCALES,
@@ -127,45 +171,66 @@ def _covers_what_it_should(cover):
             continue
         hint = next((words for words, area in known.items() if abs(came - float(area[i])) <= COVERED * float(area[i])), "")
         told = f"With scale {MIDDLE_SCALES[i]:g}, in the middle, a disc covers {wanted:.1%} of the scene; yours covers {came:.1%}."
-        raise Mistake(f"{told} {hint}".strip(), _pictures(cover))
+        raise Mistake(f"{told} {hint}".strip(), trial.picture(out))
 
 
-def _lies_where_it_should(cover, location):
-    """cover (N, H, W): how white each pixel of the black scenes has become."""
+def _lies_where_it_should(out, trial):
+    """A white patch in black scenes: where is the middle of what has become white?"""
+    cover, location = out[:, 0], trial.location
     middle = (torch.arange(SIDE) + 0.5) / SIDE
     lies = torch.stack([(cover.sum(1) * middle).sum(1), (cover.sum(2) * middle).sum(1)], 1) / cover.sum((1, 2)).clamp(min=1e-6)[:, None]
     if (lies - lies[:1]).abs().max() < 0.02:
-        raise Mistake(f"All {len(lies)} scenes have the patch at {_point(lies[0])}, but each has a location of its own.", _pictures(cover))
+        raise Mistake(f"All {len(lies)} scenes have the patch at {_point(lies[0])}, but each has a location of its own.", trial.picture(out))
     for i, (came, wanted) in enumerate(zip(lies, location, strict=True)):
         if (came - wanted).abs().max() < 1.5 / SIDE:
             continue
-        known = {
+        hint = _where_it_went(lies, i, trial)
+        if not hint and (wanted - 0.5).norm() > 0.1:
+            hint = f"It lies {(came - 0.5).norm() / (wanted - 0.5).norm():.2f} times as far from the scene's middle as it should."
+        told = f"{trial.told(i)} the patch's middle should lie at {_point(wanted)} and lies at {_point(came)}: first to the right, then down."
+        raise Mistake(f"{told} {hint}".strip(), trial.picture(out))
+
+
+def _where_it_went(lies, i, trial):
+    """What puts the i-th patch where it lies. Where several mistakes do, the one that explains most of the other placements too; "" if none."""
+
+    def astray(j):
+        wanted = trial.location[j]
+        return {
             "You have taken the location as (down, right).": wanted.flip(0),
             "It went to the opposite side of the scene's middle.": 1 - wanted,
             "The grid runs from -1 to 1, the location from 0 to 1.": (wanted + 1) / 2,
             "It has gone half of the way from the scene's middle. The grid is 2 wide, from -1 to 1.": (wanted + 0.5) / 2,
-        }
-        hint = next((words for words, point in known.items() if (came - point).abs().max() < 2 / SIDE), "")
-        if not hint and (wanted - 0.5).norm() > 0.1:
-            hint = f"It lies {(came - 0.5).norm() / (wanted - 0.5).norm():.2f} times as far from the scene's middle as it should."
-        told = f"{_told(i)} the patch's middle should lie at {_point(wanted)} and lies at {_point(came)}: first to the right, then down."
-        raise Mistake(f"{told} {hint}".strip(), _pictures(cover))
+        } | _shifts_that_went_astray(wanted, trial.angle[j], trial.scale[j])
+
+    explained = [[words for words, point in astray(j).items() if (lies[j] - point).abs().max() < 2 / SIDE] for j in range(len(lies))]
+    return max(explained[i], key=lambda words: sum(words in others for others in explained), default="")
 
 
-def _rest_stays(out, scenes, location, scale):
-    outside = _distance(location) > scale[:, None, None] * SIDE / 2 + RIM
-    moved = (out - scenes).abs().amax(1) * outside
+def _shifts_that_went_astray(wanted, angle, scale):
+    """{what was forgotten: where the patch then lies}, for a shift that doesn't go through the same turn and scale as the pixel."""
+    centre, a = 2 * wanted - 1, torch.deg2rad(angle)
+    turned = torch.stack([a.cos() * centre[0] + a.sin() * centre[1], a.cos() * centre[1] - a.sin() * centre[0]])
+    forgotten = {"turned and scaled": scale * turned, "turned": turned, "scaled": scale * centre}
+    words = "The shift wasn't {} as the pixel was. Everything in the bracket, the pixel *and* the centre, goes through the same matrix."
+    return {words.format(what): (point + 1) / 2 for what, point in forgotten.items()}
+
+
+def _rest_stays(out, trial):
+    outside = _distance(trial.location) > trial.scale[:, None, None] * SIDE / 2 + RIM
+    moved = (out - trial.scenes).abs().amax(1) * outside
     for i in range(len(out)):
         n, largest = int((moved[i] > 0).sum()), float(moved[i].max())
         if n:
             raise Mistake(
-                f"{_told(i)} {n:,} pixels that the patch doesn't cover have changed, by up to {largest:.3g}. What isn't covered stays "
+                f"{trial.told(i)} {n:,} pixels that the patch doesn't cover have changed, by up to {largest:.3g}. What isn't covered stays "
                 "as it was, to the last bit.",
-                _pictures(out),
+                trial.picture(out),
             )
 
 
-def _is_turned(out, location, angle, scale):
+def _is_turned(out, trial):
+    location, angle, scale = trial.location, trial.angle, trial.scale
     right, below = _from_centre(location)
     inner = (_distance(location) < 0.8 * scale[:, None, None] * SIDE / 2).float()
     came = []
@@ -178,36 +243,36 @@ def _is_turned(out, location, angle, scale):
         return
     if _apart(red, red[:1]).max() < TURNED and _apart(red, green).max() < TURNED:
         raise Mistake(
-            f"In all {len(angle)} scenes the patch is turned by {float(red[0]):.0f} degrees, but each has an angle of its own.", _pictures(out)
+            f"In all {len(angle)} scenes the patch is turned by {float(red[0]):.0f} degrees, but each has an angle of its own.", trial.picture(out)
         )
     if _apart(red, -angle).max() < TURNED and _apart(green, -angle).max() < TURNED:
         raise Mistake(
-            f"{_told(1)} the patch was turned clockwise. Angles count counter-clockwise as you see it, and in a picture the second "
+            f"{trial.told(1)} the patch was turned clockwise. Angles count counter-clockwise as you see it, and in a picture the second "
             "axis points *down*.",
-            _pictures(out),
+            trial.picture(out),
         )
     if _apart(red, torch.rad2deg(angle)).max() < TURNED:
-        raise Mistake(f"{_told(2)} the patch is turned by {float(red[2]):.0f} degrees: you took degrees for radians.", _pictures(out))
+        raise Mistake(f"{trial.told(2)} the patch is turned by {float(red[2]):.0f} degrees: you took degrees for radians.", trial.picture(out))
     if _apart(red, green).min() > 90 - TURNED:
         raise Mistake(
-            f"{_told(0)} the patch comes out as in a mirror: its red half should lie above and its green one to the right.", _pictures(out)
+            f"{trial.told(0)} the patch comes out as in a mirror: its red half should lie above and its green one to the right.", trial.picture(out)
         )
     worst = int(torch.maximum(_apart(red, angle), _apart(green, angle)).argmax())
     raise Mistake(
-        f"{_told(worst)} the patch is turned by {float(red[worst]):.0f} degrees (its green half by {float(green[worst]):.0f}).", _pictures(out)
+        f"{trial.told(worst)} the patch is turned by {float(red[worst]):.0f} degrees (its green half by {float(green[worst]):.0f}).", trial.picture(out)
     )
 
 
-def _hides_what_is_under_it(out, location, scale):
+def _hides_what_is_under_it(out, trial):
     """A black patch in white scenes: nothing of the white may show through."""
-    inner = _distance(location) < scale[:, None, None] * SIDE / 2 - RIM
+    inner = _distance(trial.location) < trial.scale[:, None, None] * SIDE / 2 - RIM
     for i in range(len(out)):
         shows = float(out[i].amax(0)[inner[i]].max())
         if shows > COLOUR:
             raise Mistake(
-                f"{_told(i)} a black patch lies in a white scene, and under it a pixel still has {shows:.2f}. A sticker hides what is "
+                f"{trial.told(i)} a black patch lies in a white scene, and under it a pixel still has {shows:.2f}. A sticker hides what is "
                 "under it, whatever its own colour.",
-                _pictures(out),
+                trial.picture(out),
             )
 
 
@@ -230,27 +295,8 @@ def _apart(one, other):
     return _within_half_a_turn(one - other).abs()
 
 
-def _told(i):
-    right, down, angle, scale = PLACEMENTS[i]
-    return f"With location ({right:g}, {down:g}), angle {angle:g} and scale {scale:g}"
-
-
 def _point(place):
     return f"({float(place[0]):.2f}, {float(place[1]):.2f})"
-
-
-def _pictures(out):
-    """What the learner's function made, as a row of pictures titled with what was asked for."""
-    from medattack_edu import show
-
-    images = out.detach().clamp(0, 1)
-    images = images[:, None].expand(-1, 3, -1, -1) if images.ndim == 3 else images
-    figure, axes = show.picture(2 * len(images), 2.4, 1, len(images), alt="What your function made of the scenes.", squeeze=False)
-    for ax, image, (right, down, angle, scale) in zip(axes[0], images, PLACEMENTS, strict=False):
-        ax.imshow(show.pixels(image))
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(f"({right:g}, {down:g}), {angle:g}°, {scale:g}", fontsize=9)
-    return figure
 
 
 # ---- the expectation ---------------------------------------------------------------------------------------------------
@@ -304,12 +350,14 @@ def _drew_enough(draws, placed, x):
     n = len(x)
     if not placed.images:
         raise Mistake("The patch was never placed. Each scene is made by `place(patch, x, location, angle, scale)`.")
-    if any(count == 1 for count in draws.counts):
-        raise Mistake(f"You drew one placement for all {n} images: `draw(1)`. Each image gets one of its own.")
+    if placed.shared:
+        raise Mistake(f"You stuck the patch on {placed.shared} images with one placement: all of them had it in the same place. Each image gets one of its own.")
     if sum(draws.counts) == n and TIMES > 1:
         raise Mistake(f"You drew {n} placements and used them in every round. New draws in each of the {TIMES} rounds, or the patch learns those few.")
     if placed.images != TIMES * n:
         raise Mistake(f"{TIMES} rounds of {n} images are {TIMES * n} scenes; you made {placed.images}.")
+    if sum(draws.counts) < TIMES * n:
+        raise Mistake(f"You made {TIMES * n} scenes and drew {sum(draws.counts)} placements. Each image gets one of its own, a new one in each round.")
 
 
 def _is_the_expectation(came, logits):
@@ -322,6 +370,9 @@ def _is_the_expectation(came, logits):
         "That is the mean *probability*, without the logarithm.": probability[:, TARGET].mean(),
         "You took the logarithm of the mean probability. Expected is the mean of the logarithms: then a scene in which the patch fails weighs most.":
             probability[:, TARGET].mean().log(),
+        "You took the logarithm of each round's mean probability. Expected is the mean of the logarithms, image by image: then a scene in which "
+        "the patch fails weighs most.": probability[:, TARGET].view(TIMES, -1).mean(1).log().mean(),
+        "Only the first image of each round counts.": rows[:, 0].mean(),
         "The sign is turned: this grows when the patch gets worse. The attack climbs.": -log_probability[:, TARGET].mean(),
         "You added up the rounds and didn't divide by their number.": rows.mean(1).sum(),
         "You added up the images and didn't divide by their number.": rows.sum(1).mean(),
@@ -371,6 +422,7 @@ class Placing:
 
     def __init__(self, x):
         self.clean, self.scenes, self.images = x, [], 0
+        self.shared = 0  # images that got one placement together
 
     def __call__(self, patch, x, location, angle, scale):
         if not isinstance(x, torch.Tensor) or x.ndim != 4:
@@ -380,6 +432,7 @@ class Placing:
             raise Mistake("`place` was given images that already have a patch. Each scene begins with a clean image.")
         if len(scale) not in (1, len(x)):
             raise Mistake(f"`place` was given {len(x)} images and {len(scale)} placements. Each image gets one.")
+        self.shared = self.shared or (len(x) if len(scale) < len(x) else 0)
         height, width = patch.shape[-2:]
         strength = scale[:, None, None, None] * (1 + location[:, :1, None, None]) * torch.cos(torch.deg2rad(angle))[:, None, None, None]
         stuck = F.pad(patch * strength, (0, x.shape[-1] - width, 0, x.shape[-2] - height))
@@ -401,6 +454,8 @@ ANSWERS = {
     45.0: ((0, 0, 0, 0), (1, 1, 0, 1), (2, 0, 2, 2), (0, 0, 1, 0), (1, 1, 1, 2), (2, 2, 0, 2)),
 }
 WANTED = 1
+STRONG = (0, 1, 5)  # images whose answer has more than half of the probability; the others' wins with less
+WEAK_LOGIT = 0.3  # of the answer; the two others have 0, so it wins with 40 %
 
 
 def reference_success_over_rotations(model, x, patch, target, place, angles, locations, scale):
@@ -498,12 +553,22 @@ def _about_success(angle, rate, out):
         "Only the last place counts.": here[who][:, -1].mean(),
         "That is the share that withstood.": 1 - here[who].mean(),
         "That is the mean over all angles.": torch.tensor(overall),
+        "What you passed on as hits was a share already, so it was divided twice. Hits are a sum over images.": here[who].mean() / who.sum(),
     }  # fmt: skip
     hint = next((words for words, value in known.items() if abs(rate - float(value)) < NEAR), "")
+    if not hint and any(abs(rate - float(value)) < NEAR for value in _asked_for_a_half(here, who)):
+        hint = "You ask for a probability of one half. The answer is the class that has the *most*; among many classes that can be far less than half."
     first = float(hits[ANGLES[0]][who].mean())
     if angle != ANGLES[0] and all(abs(float(value) - first) < NEAR for value in out):
         hint = "It is the same at every angle: was the patch turned?"
-    return told + (hint or "Who counts, and as what?")
+    return told + (hint or "Who counts (which images), and as what (the share of its places)?")
+
+
+def _asked_for_a_half(hits, who):
+    """The success of those who count, or call a hit, or both, by a probability of one half in place of the likeliest class."""
+    strong = torch.tensor([i in STRONG for i in range(len(CLEAN))])
+    counted, sure_hits = who | ~strong, hits * strong[:, None]
+    return hits[counted].mean(), sure_hits[who].mean(), sure_hits[counted].mean()
 
 
 class Scripted(nn.Module):
@@ -554,7 +619,10 @@ class Scripted(nn.Module):
                 answers.append(ANSWERS[float(angle)][number][spot])
             else:
                 raise Mistake(f"The patch was turned by {angle} degrees, which isn't among the angles {', '.join(f'{a:g}' for a in ANGLES)}.")
-        return F.one_hot(torch.tensor(answers, dtype=torch.int64), 3).float() if answers else x.new_zeros(0, 3)
+        if not answers:
+            return x.new_zeros(0, 3)
+        strength = [1.0 if round(100 * float(number)) in STRONG else WEAK_LOGIT for number in x[:, 0, 0, 0]]
+        return F.one_hot(torch.tensor(answers, dtype=torch.int64), 3) * torch.tensor(strength)[:, None]
 
 
 # ---- the natural patch -------------------------------------------------------------------------------------------------
@@ -579,8 +647,8 @@ def reference_natural_patch(model, x, y, target, side):
     title="The control: a natural patch",
     reference=reference_natural_patch,
     hints=(
-        "Two questions: which image, and which part of it? The control should be as strong as nature makes it, so take the image of the "
-        "target class of which the model is surest.",
+        "Two questions: which image, and which part of it? The *label* says which images may be cut from at all. The *model* says, of each of "
+        "these, how probable it finds the target; the highest wins.",
         "First keep the images whose *label* is the target, `x[y == target]`. Among these, `model(...).softmax(1)[:, target].argmax()` is the row. "
         "Then cut: the middle `side` pixels of the rows and of the columns.",
         "`top = (image.shape[1] - side) // 2`, and `left` likewise with the width; the piece is `image[:, top : top + side, left : left + "
@@ -597,6 +665,11 @@ def check_natural_patch(natural_patch):
     _is_cut_from(out, x, y)
     back = call(natural_patch, model, x, y, 0, CUT - 2)
     low = (WIDE - CUT + 2) // 2
+    if tuple(back.shape) == (3, CUT - 2, CUT - 2) and torch.equal(back, x[3, :, low : low + CUT - 2, low : low + CUT - 2]):
+        raise Mistake(
+            "For target 1 the patch is right. For target 0 you chose image 3. It is of class 0, but the model calls it class 1, and is sure "
+            "of that. Surest of *what*? Compare how probable the model finds the target."
+        )
     if tuple(back.shape) != (3, CUT - 2, CUT - 2) or not torch.equal(back, x[2, :, low : low + CUT - 2, low : low + CUT - 2]):
         raise Mistake(f"For target 1 the patch is right. For target 0 and side {CUT - 2} it isn't: is the target, or the side, fixed somewhere?")
     return "The middle of the image of which the model is surest, out of those that are really of that class."

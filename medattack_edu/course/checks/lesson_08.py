@@ -1,5 +1,7 @@
 """Lesson 08's exercises: a step of masked stickers, the gradient over poses, and counting a drive-by. The lesson itself is in solutions/."""
 
+from functools import wraps
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -42,7 +44,8 @@ def reference_sticker_step(model, views, sign, stickers, mask, target, step_size
         "Three things happen one after the other: the stickers cover the sign where the mask is 1, the covered sign is looked at from "
         "everywhere, and the loss towards the target says which way each colour should go.",
         "Where the mask is 1 you see the stickers, elsewhere the sign: a sum of two products. `views(...)` of that gives N images; the "
-        "target is the same for all of them, `torch.full((len(images),), target)`. The gradient is wanted at the stickers.",
+        "target is the same for all of them, `torch.full((len(images),), target)`. The loss is their cross-entropy, which has to fall; "
+        "its gradient is wanted at the stickers.",
         "Clone the stickers and call `.requires_grad_()`. Hand `mask * stickers + (1 - mask) * sign` to `views`, take the cross-entropy "
         "of the model's answers against the target, its gradient at the stickers, one step of `step_size` *against* its sign, then "
         "`.clamp(0, 1)` and `.detach()`.",
@@ -54,8 +57,9 @@ def check_sticker_step(sticker_step):
     mask[:, 1:3, 1:7] = mask[:, 5:7, 2:6] = 1
     stickers = torch.rand(3, SIDE, SIDE)
     stickers[:, :, ::3], stickers[:, :, 1::3] = 0.01, 0.98  # some colours stand at the edge of what can be printed
+    seen = Watched(sticker_step, model)
     with unchanged(model):
-        out = call(sticker_step, model, views, sign, stickers, mask, TARGET, step_size)
+        out = call(seen, model, views, sign, stickers, mask, TARGET, step_size)
     _expect_covered(views.seen, sign, stickers, mask)
     expect_images(out, like=stickers, what="your stickers")
     if out.requires_grad:
@@ -80,7 +84,8 @@ def check_sticker_step(sticker_step):
     same = (moved.sign() == wanted.sign()).float().mean().item()
     if same < SAME_DIRECTION:
         raise Mistake(_about_views(model, sign, stickers, mask, step_size, moved, inside, same))
-    return f"Over {len(Road.LOOKS)} views, the target's mean log probability rose from {before:.2f} to {after:.2f}."
+    seen.expect_plain("stickers")
+    return f"Over {len(Road.LOOKS)} views, the target's mean log probability rose from {before:.2f} to {after:.2f}." + seen.remark
 
 
 def _expect_covered(seen, sign, stickers, mask):
@@ -119,6 +124,13 @@ def _wanted_step(model, views, sign, stickers, mask, step_size):
     return reference_sticker_step(model, views, sign, stickers, mask, TARGET, step_size) - stickers
 
 
+def _uphill(model, sign, stickers, mask, inside, of):
+    """Signs of the gradient of something else than the loss, `of` the model's logits (N, classes), inside the mask."""
+    point = stickers.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(of(model(Road()(mask * point + (1 - mask) * sign))), point)
+    return gradient[inside].sign()
+
+
 def _about_views(model, sign, stickers, mask, step_size, moved, inside, same):
     told = f"Only {100 * same:.0f} % of the stickers' colours move the way that all {len(Road.LOOKS)} views together ask for. "
     for number in range(len(Road.LOOKS)):
@@ -128,7 +140,20 @@ def _about_views(model, sign, stickers, mask, step_size, moved, inside, same):
     towards_another = reference_sticker_step(model, Road(), sign, stickers, mask, 0, step_size) - stickers
     if (moved.sign() == -towards_another[inside].sign()).float().mean() > SAME_DIRECTION:
         return told + "They move away from class 0, wherever that leads. The target is class 2."
-    return told + "Which loss did you take the gradient of?"
+    loss = "The loss of this step is the mean cross-entropy against the target"
+    for of, words in (
+        (lambda logits: logits[:, TARGET].sum(), "the target's *logit* alone asks for. It may grow while another class's grows faster."),
+        (
+            lambda logits: logits.softmax(1)[:, TARGET].sum(),
+            "the target's *probability* asks for. It is flat where a view still fails, and that view has no say.",
+        ),
+    ):
+        if (moved.sign() == _uphill(model, sign, stickers, mask, inside, of)).float().mean() > SAME_DIRECTION:
+            return f"{told}They move as {words} {loss}."
+    votes = sum(_wanted_step(model, Road(only=n), sign, stickers, mask, step_size)[inside].sign() for n in range(len(Road.LOOKS)))
+    if (moved.sign() == votes.sign()).float().mean() > SAME_DIRECTION:
+        return f"{told}The views voted, one sign each. {loss}: how much a view stands to gain counts too, so the sign comes last."
+    return f"{told}{loss}. What did you take the gradient of?"
 
 
 # ---- expectation over poses --------------------------------------------------------------------------------------------
@@ -162,8 +187,9 @@ def reference_pose_gradient(model, render, texture, poses, target):
 def check_pose_gradient(pose_gradient):
     model, turntable = Reader(), Turntable()
     texture = torch.rand(3, SIDE, SIDE)
+    seen = Watched(pose_gradient, model)
     with unchanged(model):
-        out = call(pose_gradient, model, turntable, texture, list(POSES), TARGET)
+        out = call(seen, model, turntable, texture, list(POSES), TARGET)
     order = list(turntable.events)
     asked = [pose for kind, pose in order if kind == "seen"]
     strange = [pose for pose in asked if pose not in POSES]
@@ -173,7 +199,7 @@ def check_pose_gradient(pose_gradient):
         )
     missing = [pose for pose in POSES if pose not in asked]
     if missing:
-        raise Mistake(f"Of {len(POSES)} poses you rendered {len(set(asked))}; pose {missing[0]} has no say.")
+        raise Mistake(f"Of the poses {list(POSES)} you rendered {len(set(asked))}; pose {missing[0]} has no say.")
     expect_tensor(out, shape=texture.shape, dtype=texture.dtype, what="your gradient")
     if out.requires_grad:
         raise Mistake("Your gradient still hangs on a graph itself. Hand it out with `.detach()`.")
@@ -194,7 +220,8 @@ def check_pose_gradient(pose_gradient):
         if held == 1
         else f"{held} of them in memory at once: fine for {len(POSES)}, heavy for 500"
     )
-    return f"The mean over {len(POSES)} poses, with {kept}."
+    seen.expect_plain("texture")
+    return f"The mean over {len(POSES)} poses, with {kept}." + seen.remark
 
 
 def _about_gradient(model, texture, out, right):
@@ -228,10 +255,17 @@ def _about_gradient(model, texture, out, right):
         return "You take the mean of the *images*, a ghost that no camera ever sees, and ask the model about it. Ask about each pose."
     if like(gradient(lambda images: model(images)[:, TARGET].mean())):
         return "You take the mean of the target's *logit*. It may grow while another class's grows faster. The log probability knows both."
-    for pose in POSES:
-        alone = reference_pose_gradient(model, Turntable(), texture, [pose], TARGET)
+    each = [reference_pose_gradient(model, Turntable(), texture, [pose], TARGET) for pose in POSES]
+    for number, alone in enumerate(each):
         if like(alone) or like(alone / n):
-            return f"You rendered {n} poses, but your gradient is that of pose {pose} alone. Is something overwritten in the loop?"
+            which = {0: "the first", n - 1: "the last"}.get(number, f"number {number + 1}")
+            return f"You rendered {n} poses, but your gradient is that of {which} alone. Is something overwritten in the loop?"
+    signs = torch.stack([alone.sign() for alone in each])
+    if like(right.sign()) or like(signs.mean(0)) or like(signs.sum(0)):
+        return (
+            "You return directions alone: a sign has forgotten how steep it was. Asked for is the gradient itself; the lesson takes its "
+            "sign afterwards, once for all poses."
+        )
     cosine = F.cosine_similarity(out.flatten(), right.flatten(), dim=0).item()
     return f"Your gradient and that of the mean log probability over {n} poses have a cosine of {cosine:.2f}; 1 was expected, and the same length."
 
@@ -263,7 +297,8 @@ def reference_drive_by_success(model, before, after, truth, target):
     title="Success over drives, not over frames",
     reference=reference_drive_by_success,
     hints=(
-        "What was repeated independently, the frame or the drive? Make one number out of each drive first, and then the mean of those.",
+        "Two drives: 10 frames, 8 of them turned, and 2 frames, none turned. Counted by frames that is 8 of 12; counted by drives it is the "
+        "mean of 0.8 and 0. Which of the two would change if the first car had driven half as fast?",
         "Within a drive: which frames of the *clean* sign does the model read right? Of these, which share is answered with the target "
         "when the stickers are on? A drive without a frame that was right says nothing: leave it out.",
         "Loop over `zip(before, after)`. `right = model(clean).argmax(1) == truth`; if `right.any()`, append the mean of "
@@ -273,8 +308,15 @@ def reference_drive_by_success(model, before, after, truth, target):
 def check_drive_by_success(drive_by_success):
     model = Lightmeter()
     before, after = ([_frames(approach[which]) for approach in APPROACHES] for which in (0, 1))
-    with unchanged(model):
-        out = call(drive_by_success, model, before, after, 0, TARGET)
+    try:
+        with unchanged(model):
+            out = call(drive_by_success, model, before, after, 0, TARGET)
+    except ValueError as error:
+        if not str(error).startswith("nan hits"):  # as `metrics.proportion` says it of a sum with 0 / 0 in it
+            raise
+        raise Mistake(_about_share(float("nan"))) from error
+    if _is_nan(out):
+        raise Mistake(_about_share(float("nan")))
     share = expect_number(out, "the success")
     if abs(share - (0.8 + 1 / 3) / 3) > NEAR:
         raise Mistake(_about_share(share))
@@ -311,6 +353,13 @@ def check_drive_by_success(drive_by_success):
     return "0.8, 0.33 and 0 in three drives: 0.378, and it says that three stand behind it."
 
 
+def _is_nan(out):
+    try:
+        return float(out) != float(out)
+    except (TypeError, ValueError, RuntimeError):  # no number at all: expect_number says so
+        return False
+
+
 def _about_share(share):
     told = (
         "Of four drives, the model reads the clean sign right in 10 of 10, 3 of 4, 2 of 2 and 0 of 3 frames. Of these, 8, 1 and 0 are "
@@ -331,6 +380,7 @@ def _about_share(share):
         (2 / 3, "That looks like the share of drives with a frame that is turned. Keep the share of each drive."),
         ((0.2 + 2 / 3 + 1) / 3, "That is the share that withstood."),
         ((0.2 + 1 / 3 + 1) / 3, "That is the share of right answers that stayed."),
+        ((0.8 + 1 / 3) / 9, "You divide by the number of drives twice: the hits are the *sum* of the drives' shares, and n divides it."),
     )
     if share != share:
         return told + "A drive without a frame that was right before gives 0 / 0. Leave it out of the mean."
@@ -338,6 +388,39 @@ def _about_share(share):
         if abs(share - value) <= NEAR:
             return told + words
     return told + "Who counts within a drive, and how do the drives come together?"
+
+
+# ---- side effects ------------------------------------------------------------------------------------------------------
+
+
+class Watched:
+    """A learner's function that is watched for what it leaves behind: gradients on the model's weights, a recording input.
+
+    Gradients on weights are wiped, so that they don't hide a mistake in the result: `.backward()` may be the way to the right one.
+    """
+
+    def __init__(self, fn, model):
+        wraps(fn)(self)  # messages name its own parameters
+        self.fn, self.model, self.remark, self.recording = fn, model, "", False
+
+    def __call__(self, *arguments):
+        out = self.fn(*arguments)
+        if any(parameter.grad is not None for parameter in self.model.parameters()):
+            self.model.zero_grad()
+            self.remark = (
+                " (Your `.backward()` has left gradients on the model's weights, too. Here nobody trains it afterwards; "
+                "`torch.autograd.grad` would have left it alone.)"
+            )
+        self.recording = any(isinstance(value, torch.Tensor) and value.requires_grad for value in arguments)
+        return out
+
+    def expect_plain(self, name):
+        """Raise `Mistake` if a tensor that went in was switched to recording."""
+        if self.recording:
+            raise Mistake(
+                f"The values are right. But the caller's `{name}` now records all that is done with it: `.requires_grad_()` works in "
+                "place. Call it on a copy."
+            )
 
 
 # ---- toys --------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+"""NES and Square as each library has them, asked with the same number of questions a patient. Nothing is timed here.
+
+The libraries' relatives of NES differ from it in one word each: CleverHans and torchattacks have SPSA (directions of plus and
+minus one, Adam), ART the estimator of Ilyas et al. behind its PGD. What is compared is the time of a question.
+"""
+
+import numpy as np
+import torch
+
+from benchmarks.side_by_side.gradients import art_classifier
+from benchmarks.side_by_side.rounds import Run
+from medattack_edu import attacks, runtime
+from medattack_edu.attacks.oracle import BATCH
+
+EPS = 2 / 255
+SAMPLES = 20  # questions of one estimate
+SIGMA = 1e-3
+AREA = 0.05
+STEP = EPS / 4
+
+
+def runs(models, x, y, attack, queries, found):
+    """A list of `Run`, as in `gradients`; attack: "NES" or "Square". queries: a patient."""
+    size = queries if attack == "Square" else max(1, queries // SAMPLES)  # steps, as the libraries count them
+
+    def run(who, kind, call, size):
+        model = models[kind].model
+        return Run(who, kind, lambda: call(model, x, y, attack, size), lambda: call(model, x[:2], y[:2], attack, size))
+
+    every = [run("limit", "frozen", limit, queries), run("medattack", "frozen", ours, queries)]
+    for name, (attacks_there, call) in LIBRARIES.items():
+        if found[name].problem or attack not in attacks_there:
+            every.append(Run(name, problem=found[name].problem or f"has no {attack}"))
+        else:
+            every += [run(name, kind, call, size) for kind in models]
+    return every
+
+
+@torch.no_grad()
+def limit(model, x, y, attack, queries):
+    """Answers for as many images, as many at once as an Oracle takes, and nothing else."""
+    crowd = x.repeat(-(-BATCH // len(x)), 1, 1, 1)[:BATCH]
+    for _ in range(-(-queries * len(x) // BATCH)):
+        model(crowd)
+
+
+def ours(model, x, y, attack, queries):
+    oracle = attacks.Oracle(model, reveals="probabilities")
+    options = {"eps": EPS, "queries": queries, "generator": runtime.generator(0)}
+    if attack == "Square":
+        return attacks.square_attack(oracle, x, y, area=AREA, **options)
+    return attacks.nes_attack(oracle, x, y, samples=SAMPLES, sigma=SIGMA, step_size=STEP, **options)
+
+
+def art(model, x, y, attack, size):
+    from art.attacks.evasion import ProjectedGradientDescent, SquareAttack
+    from art.estimators.classification import QueryEfficientGradientEstimationClassifier
+
+    classifier = art_classifier(model, x)
+    truth = torch.nn.functional.one_hot(y, 2).cpu().numpy()
+    if attack == "Square":
+        walk = SquareAttack(
+            classifier, eps=EPS, max_iter=size, nb_restarts=1, p_init=AREA, batch_size=BATCH, verbose=False
+        )
+    else:
+        classifier = art_classifier(Probabilities(model), x)
+        guessing = QueryEfficientGradientEstimationClassifier(classifier, num_basis=SAMPLES // 2, sigma=SIGMA)
+        walk = ProjectedGradientDescent(
+            guessing, eps=EPS, eps_step=STEP, max_iter=size, num_random_init=0, batch_size=BATCH, verbose=False
+        )
+    return torch.from_numpy(walk.generate(x.cpu().numpy(), truth)).to(x)
+
+
+class Probabilities(torch.nn.Module):
+    """A model as ART's estimator wants it: asked in double precision, and answering with probabilities."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, x):
+        return self.inner(x.float()).softmax(1)
+
+
+def torchattacks(model, x, y, attack, size):
+    import torchattacks
+
+    if attack == "Square":
+        return torchattacks.Square(model, norm="Linf", eps=EPS, n_queries=size, n_restarts=1, p_init=AREA)(x, y)
+    return torchattacks.SPSA(
+        model, eps=EPS, delta=SIGMA, lr=STEP, nb_iter=size, nb_sample=SAMPLES // 2, max_batch_size=BATCH
+    )(x, y)
+
+
+def cleverhans(model, x, y, attack, size):
+    from cleverhans.torch.attacks.spsa import spsa
+
+    return spsa(
+        model, x, EPS, size, norm=np.inf, clip_min=0, clip_max=1, y=y, learning_rate=STEP, delta=SIGMA,
+        spsa_samples=SAMPLES // 2, sanity_checks=False,
+    ).detach()  # fmt: skip
+
+
+LIBRARIES = {
+    "ART": (("NES", "Square"), art),
+    "torchattacks": (("NES", "Square"), torchattacks),
+    "CleverHans": (("NES",), cleverhans),
+    "Foolbox": ((), None),
+}
