@@ -226,7 +226,7 @@ class PatchStudy:
             return
         canvas.text(left + 8, below, f"at this angle {percent(success)} ({percent_range(success)}, n = {success.n})", bold=True)
         where = f"measured at x {FIRST:g}, y {FIRST:g}"
-        where += "; one image" if facts["measured_here"] else ", not where it lies now; one image"
+        where += "; one image" if facts["measured_here"] else ", not here; one image"
         where += f" = {100 / success.n:.0f} points"
         canvas.text(left + 8, below + 22, where, ink.SMALL, ink.GREY if facts["measured_here"] else ink.VERMILLION)
 

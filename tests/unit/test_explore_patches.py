@@ -163,7 +163,7 @@ def test_where_the_patch_was_moved_the_panel_says_that_the_curve_was_measured_el
     written.clear()
     moved = widget.values | {"across": 0.3}
     widget.render(**moved)
-    assert any("y 0.6, not where it lies now" in words for words in written)
+    assert any("y 0.6, not here" in words for words in written)
     assert not widget.facts(**moved)["measured_here"]
 
 

@@ -192,7 +192,7 @@ def _lies_where_it_should(out, trial):
 
 
 def _where_it_went(lies, i, trial):
-    """What puts the i-th patch where it lies. Where several mistakes do, the one that explains most of the other placements too; "" if none."""
+    """What puts the i-th patch where it lies. Of several, the mistake that explains the other placements best too; "" if none does."""
 
     def astray(j):
         wanted = trial.location[j]
@@ -203,8 +203,9 @@ def _where_it_went(lies, i, trial):
             "It has gone half of the way from the scene's middle. The grid is 2 wide, from -1 to 1.": (wanted + 0.5) / 2,
         } | _shifts_that_went_astray(wanted, trial.angle[j], trial.scale[j])
 
-    explained = [[words for words, point in astray(j).items() if (lies[j] - point).abs().max() < 2 / SIDE] for j in range(len(lies))]
-    return max(explained[i], key=lambda words: sum(words in others for others in explained), default="")
+    off = [{words: float((lies[j] - point).abs().max()) for words, point in astray(j).items()} for j in range(len(lies))]
+    near = [words for words, error in off[i].items() if error < 2 / SIDE]
+    return min(near, key=lambda words: sum(min(errors[words], 2 / SIDE) for errors in off), default="")
 
 
 def _shifts_that_went_astray(wanted, angle, scale):
