@@ -848,7 +848,7 @@ for kind, scores in rows.items():
 claim("the victim's own patch leaves at most one answer in four right", rows["white box"].accuracy <= 0.25, f"{rows['white box'].accuracy:.2f}")
 claim("the natural patch leaves more right answers, by 20 points or more", rows["natural"].accuracy - rows["white box"].accuracy >= 0.2,
       f"{rows['natural'].accuracy:.2f}")  # fmt: skip
-claim("the surrogate's patch costs at least 10 points of the clean accuracy", rows["clean"].accuracy - rows["black box"].accuracy >= 0.1,
+claim("the surrogate's patch costs at least 10 points of the clean accuracy, as a natural one may", rows["clean"].accuracy - rows["black box"].accuracy >= 0.1,
       f"{rows['clean'].accuracy:.2f} to {rows['black box'].accuracy:.2f}")  # fmt: skip
 result("accuracy under the white-box patch", rows["white box"].accuracy)
 
