@@ -867,19 +867,19 @@ if long_curves:
     study = studies.queries(here)
     figure, axes = show.picture(11.5, 4.3, 1, 2, alt="Success against queries for four attacks, one panel for each class.", sharey=True)
     for label, ax in enumerate(axes):
-        for (name, result), colour, style in zip(study.items(), show.LINES, show.STYLES, strict=False):
-            grid = range(0, result.budget + 1, 10)
-            ax.step(grid, [result.success(within=q, label=label) for q in grid], style, where="post", color=colour, linewidth=2.2, label=name)
-        ax.set(xlabel="queries about a patient", title=f"truth: {names[label]}, n = {result.success(label=label).n}", ylim=(-0.03, 1.03))
+        for (name, outcome), colour, style in zip(study.items(), show.LINES, show.STYLES, strict=False):
+            grid = range(0, outcome.budget + 1, 10)
+            ax.step(grid, [outcome.success(within=q, label=label) for q in grid], style, where="post", color=colour, linewidth=2.2, label=name)
+        ax.set(xlabel="queries about a patient", title=f"truth: {names[label]}, n = {outcome.success(label=label).n}", ylim=(-0.03, 1.03))
         ax.grid(alpha=0.25)
     axes[0].set_ylabel("share of patients turned")
     axes[0].legend(frameon=False)
-    for name, result in study.items():
-        median = result.median()
+    for name, outcome in study.items():
+        median = outcome.median()
         middle = f"median {median:.0f} queries ({median.low:.0f} to {median.high:.0f})" if median.n else "nobody turned"
-        print(f"{name:<12} eps {255 * result.eps:g}/255: turned {result.success()}; {middle}")
+        print(f"{name:<12} eps {255 * outcome.eps:g}/255: turned {outcome.success()}; {middle}")
         for label in (0, 1):
-            print(f"{'':<13}{names[label]}: {result.success(label=label)}")
+            print(f"{'':<13}{names[label]}: {outcome.success(label=label)}")
 else:
     figure = "The study is left out, and so is what is said of it; set long_curves = True to see it."
 figure

@@ -583,7 +583,7 @@ for ax in (left, right):
         ax.axvline(edge, color="0.4", linestyle=(0, (1, 2)), linewidth=1.2, label="trained within these" if edge > 0 else None)
     ax.set_xlabel("rotation in degrees, counter-clockwise")
     ax.set_xticks([-90, -45, 0, 45, 90, 135, 180])
-    ax.legend(frameon=False, fontsize=10, loc="upper right" if ax is left else "center right")
+figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 figure.alt = f"Success over rotations, scale {WIDE:g}. " + "; ".join(
     f"{a:g} degrees: toaster {float(t):.2f}, {names[1]} {float(c):.2f}, a piece {float(p):.2f}"
     for a, t, c, p in zip(angles, toaster_curve, clinic_curve, piece_curve, strict=True))  # fmt: skip

@@ -554,6 +554,8 @@ def test_an_unknown_name_is_answered_with_the_near_ones():
         hint("doubel")
     with pytest.raises(ValueError, match="in quotes"):
         hint(reference_double)
+    with pytest.raises(ValueError, match="name of an exercise in quotes"):
+        hint()
 
 
 def test_tab_completion_and_help_know_the_exercises():

@@ -41,7 +41,7 @@ class Checks:
         return f"check.NAME(your_function), where NAME is one of {', '.join(dir(self))}"
 
 
-def hint(name):
+def hint(name=None):
     """Show the next hint of the exercise, up to its last.
 
     Raises:
