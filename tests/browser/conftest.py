@@ -28,6 +28,14 @@ def is_root():
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Where tests run at once (`--dist loadgroup`), those of one lesson share a process, in which it runs once."""
+    for item in items:
+        lesson = getattr(item, "callspec", None) and item.callspec.params.get("lesson")
+        item.add_marker(pytest.mark.xdist_group(lesson.stem if lesson else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args():
     """How pytest-playwright starts the browser; without one the tests skip, and fail where CI demands them."""

@@ -326,7 +326,8 @@ def test_the_victims_are_made_before_the_tests_share_the_cores(parts):
     assert notes[0] == ["", "-m medattack_edu prepare --images phantom"]
     assert notes[1][0] == "1" and notes[1][1].startswith("-m pytest tests/unit -n 2")
     assert notes[2][0] == "1" and notes[2][1].startswith("-m pytest tests/notebooks -n 2")
-    assert notes[3] == ["", "-m pytest tests/browser"]
+    assert notes[3][0] == "1" and notes[3][1].startswith("-m pytest tests/browser --ignore tests/browser/test_widgets.py -n 2")
+    assert notes[4] == ["", "-m pytest tests/browser/test_widgets.py"]
 
 
 @posix_only
@@ -348,7 +349,7 @@ def test_images_that_cannot_be_prepared_stop_everything(parts, images):
 @pytest.mark.parametrize("part", ["tests/unit", "tests/notebooks", "tests/browser"])
 def test_a_part_that_fails_fails_the_whole_and_stops_no_other(parts, part):
     code, notes = parts(fails=part)
-    assert code == 1 and len(notes) == 4
+    assert code == 1 and len(notes) == 5
 
 
 @posix_only
