@@ -28,12 +28,10 @@ def is_root():
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Where tests run at once (`--dist loadgroup`), those of one lesson share a process, in which it runs once."""
-    for item in items:
-        lesson = getattr(item, "callspec", None) and item.callspec.params.get("lesson")
-        item.add_marker(pytest.mark.xdist_group(lesson.stem if lesson else item.path.stem))
+    lesson = item.callspec.params.get("lesson") if hasattr(item, "callspec") else None
+    item.add_marker(pytest.mark.xdist_group(lesson.stem if lesson else item.path.stem))
 
 
 @pytest.fixture(scope="session")
