@@ -1,6 +1,7 @@
 """A real JupyterLab on a free port and a real Chromium, for the tests of this folder."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,10 +29,17 @@ def is_root():
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def pytest_itemcollected(item):
-    """Where tests run at once (`--dist loadgroup`), those of one lesson share a process, in which it runs once."""
-    lesson = item.callspec.params.get("lesson") if hasattr(item, "callspec") else None
-    item.add_marker(pytest.mark.xdist_group(lesson.stem if lesson else item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where tests run at once, those of one lesson share a process, in which it runs once; so do those of one file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByLesson(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            lesson = re.search(r"\[(\d\d_\w+)", nodeid)
+            return lesson[1] if lesson else nodeid.split("::")[0]
+
+    return ByLesson(config, log)
 
 
 @pytest.fixture(scope="session")
