@@ -21,13 +21,11 @@ def ours(model, x, target, steps, batch):
     return train_patch(model, x, target, steps=steps, batch=batch, scale=SCALE, angles=ANGLES, progress=False).patch
 
 
-def art(model, x, target, steps, batch):
-    """ART's patch (3, h, w), trained with Adam for the same number of steps and pictures. It knows epochs, not steps."""
-    from art.attacks.evasion import AdversarialPatchPyTorch
+def art_classifier(model, x):
+    """The model as ART wants it, for images like `x`."""
     from art.estimators.classification import PyTorchClassifier
 
-    side = x.shape[-1]
-    classifier = PyTorchClassifier(
+    return PyTorchClassifier(
         model,
         torch.nn.CrossEntropyLoss(),
         input_shape=tuple(x.shape[1:]),
@@ -35,9 +33,16 @@ def art(model, x, target, steps, batch):
         clip_values=(0, 1),
         device_type="cpu" if x.device.type == "cpu" else "gpu",
     )
+
+
+def art(model, x, target, steps, batch):
+    """ART's patch (3, h, w), trained with Adam for the same number of steps and pictures. It knows epochs, not steps."""
+    from art.attacks.evasion import AdversarialPatchPyTorch
+
+    side = x.shape[-1]
     rows = torch.randint(len(x), (steps * batch,), generator=runtime.generator(0))
     attack = AdversarialPatchPyTorch(
-        classifier,
+        art_classifier(model, x),
         rotation_max=ANGLES,
         scale_min=SCALE,
         scale_max=SCALE + 1e-6,

@@ -12,6 +12,7 @@ import time
 
 import torch
 from black_box import written
+from patch_training import art_classifier
 
 from medattack_edu import open_clinic, studies
 
@@ -39,24 +40,13 @@ def peers(eps, budget):
 
 def _art(eps, budget):
     from art.attacks.evasion import HopSkipJump, SquareAttack
-    from art.estimators.classification import PyTorchClassifier
-
-    def classifier(model, x):
-        return PyTorchClassifier(
-            model,
-            torch.nn.CrossEntropyLoss(),
-            input_shape=tuple(x.shape[1:]),
-            nb_classes=2,
-            clip_values=(0, 1),
-            device_type="cpu" if x.device.type == "cpu" else "gpu",
-        )
 
     def square(model, x, y, start):
-        attack = SquareAttack(classifier(model, x), eps=eps, max_iter=budget, nb_restarts=1, p_init=0.05, verbose=False)
+        attack = SquareAttack(art_classifier(model, x), eps=eps, max_iter=budget, nb_restarts=1, p_init=0.05, verbose=False)
         attack.generate(x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy())
 
     def hop_skip_jump(model, x, y, start):
-        attack = HopSkipJump(classifier(model, x), norm="inf", max_iter=budget, max_eval=10_000, init_eval=100, verbose=False)
+        attack = HopSkipJump(art_classifier(model, x), norm="inf", max_iter=budget, max_eval=10_000, init_eval=100, verbose=False)
         attack.generate(
             x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy(), x_adv_init=start.cpu().numpy()
         )

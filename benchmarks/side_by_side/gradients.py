@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.patch_training import art_classifier
 from benchmarks.side_by_side.rounds import Run
 from medattack_edu import attacks
 
@@ -89,20 +90,6 @@ def art(model, x, y, steps):
         )
     )
     return torch.from_numpy(attack.generate(x.cpu().numpy(), y.cpu().numpy())).to(x)
-
-
-def art_classifier(model, x):
-    """The model as ART wants it."""
-    from art.estimators.classification import PyTorchClassifier
-
-    return PyTorchClassifier(
-        model,
-        torch.nn.CrossEntropyLoss(),
-        input_shape=tuple(x.shape[1:]),
-        nb_classes=2,
-        clip_values=(0, 1),
-        device_type="cpu" if x.device.type == "cpu" else "gpu",
-    )
 
 
 def torchattacks(model, x, y, steps):

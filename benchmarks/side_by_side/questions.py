@@ -7,7 +7,7 @@ minus one, Adam), ART the estimator of Ilyas et al. behind its PGD. What is comp
 import numpy as np
 import torch
 
-from benchmarks.side_by_side.gradients import art_classifier
+from benchmarks.patch_training import art_classifier
 from benchmarks.side_by_side.rounds import Run
 from medattack_edu import attacks, runtime
 from medattack_edu.attacks.oracle import BATCH
