@@ -101,13 +101,8 @@ def cores():
 
 
 def memory():
-    import psutil
-
-    machine, group = psutil.virtual_memory(), container.memory()
-    free, total, whose = machine.available, machine.total, ""
-    if group and group.limit - group.used < free:
-        free, total, whose = group.limit - group.used, group.limit, " (the container's limit)"
-    here = f"{free / GB:.1f} GB free of {total / GB:.1f} GB{whose}"
+    free, total, limited = runtime.memory()
+    here = f"{free / GB:.1f} GB free of {total / GB:.1f} GB" + (" (the container's limit)" if limited else "")
     if free < LEAST_MEMORY:
         return Finding(here, "A lesson needs up to 1.5 GB. Shut down other notebooks and programs.")
     return Finding(here)

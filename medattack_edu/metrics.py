@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from medattack_edu import runtime
 from medattack_edu.attacks.patches import ANGLES, place, random_placements
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 ROUNDING = 1e-6  # by which a sum of shares may miss a whole number
-BATCH = 16  # images evaluated at once; memory, not speed, sets it
+BATCH = 16  # images evaluated at once at most: more are no faster on a CPU
 
 
 class Estimate(float):
@@ -170,10 +171,13 @@ def roc_curve(scores, labels):
 
 @torch.no_grad()
 def logits(model, x, batch=BATCH):
-    """The model's answers (N, classes) for x (N, C, H, W), a batch at a time, without gradients, on x's device."""
+    """The model's answers (N, classes) for x (N, C, H, W), without gradients, on x's device.
+
+    They are made `batch` images at a time, or fewer where memory is short.
+    """
     if len(x) == 0:
         return model(x)
-    return torch.cat([model(part) for part in x.split(batch)])
+    return torch.cat([model(part) for part in x.split(runtime.images_at_once(x, gradient=False, largest=batch))])
 
 
 def scores(probabilities, labels):

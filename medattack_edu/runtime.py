@@ -5,6 +5,7 @@ Nothing about images, models or lessons lives here. PyTorch is imported inside t
 
 import contextlib
 import errno
+import math
 import os
 import tempfile
 import uuid
@@ -15,6 +16,9 @@ from medattack_edu import container
 
 PREPARED = (".safetensors", ".json")  # what `medattack prepare` leaves behind
 OWN = ("progress", "jupyter")  # folders of one learner's own, of which nobody reads another's
+# Bytes that a network's layers take for each byte of an image, all of them kept for a gradient or each only in passing.
+# Networks of the ImageNet kind keep 60 (GoogLeNet, frozen) to 220 (DenseNet-121, as trained).
+KEPT, PASSING = 250, 60
 
 
 class CacheUnavailable(OSError):
@@ -51,6 +55,31 @@ def cores():
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = container.cores()
     return here if granted is None else max(1, min(here, int(granted)))
+
+
+def memory():
+    """Bytes that are free, bytes in all, and whether that is a container's limit, which may be tighter than the machine."""
+    import psutil
+
+    machine, group = psutil.virtual_memory(), container.memory()
+    if group and group.limit - group.used < machine.available:
+        return group.limit - group.used, group.limit, True
+    return machine.available, machine.total, False
+
+
+def images_at_once(x, gradient=True, largest=None):
+    """How many of the images x (N, C, H, W) a network can take at once in half of the memory that is free, at least 1.
+
+    Args:
+        gradient: whether its layers' outputs are kept for a gradient.
+        largest: a limit of the caller's own.
+    """
+    import torch
+
+    free = torch.cuda.mem_get_info(x.device)[0] if x.device.type == "cuda" else memory()[0]
+    an_image = math.prod(x.shape[1:]) * x.element_size() * (KEPT if gradient else PASSING)
+    fitting = max(1, int(free / 2 / max(1, an_image)))
+    return fitting if largest is None else min(fitting, largest)
 
 
 def generator(seed):

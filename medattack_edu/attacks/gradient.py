@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from medattack_edu import runtime
 from medattack_edu.attacks._inputs import check_eps, check_images, check_inputs
 
 
@@ -170,8 +171,14 @@ def input_gradient(model, x, y, target=None):
     The loss is the cross-entropy of the true label, or minus that of the target.
 
     Returns:
-        gradient, shaped as `x`, and logits (N, classes), both detached. Parameters' gradients are left alone.
+        gradient, shaped as `x`, and logits (N, classes), both detached. Parameters' gradients are left alone. Images that
+        don't fit into memory together take turns.
     """
+    fitting = runtime.images_at_once(x)
+    if len(x) > fitting:
+        targets = [None] * len(x) if target is None else target.split(fitting)
+        turns = [input_gradient(model, *turn) for turn in zip(x.split(fitting), y.split(fitting), targets, strict=False)]
+        return tuple(torch.cat(parts) for parts in zip(*turns, strict=True))
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = model(x)
@@ -185,7 +192,7 @@ def input_gradient(model, x, y, target=None):
 @torch.no_grad()
 def loss_to_climb(model, x, y, target=None):
     """The loss of each image (N,) that an attack drives up; see `input_gradient`."""
-    logits = model(x)
+    logits = torch.cat([model(part) for part in x.split(runtime.images_at_once(x, gradient=False))])
     if target is None:
         return F.cross_entropy(logits, y, reduction="none")
     return -F.cross_entropy(logits, target, reduction="none")

@@ -8,10 +8,11 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
+from medattack_edu import runtime
 from medattack_edu.attacks._inputs import check_images
 
 REVEALS = ("probabilities", "label", "logits")
-BATCH = 16  # images that the model answers at once; memory, not speed, sets it
+BATCH = 16  # images that the model answers at once at most: more are no faster on a CPU
 SKETCH_SIDE = 16  # an image is remembered as a grey picture of so many pixels a side
 
 
@@ -69,7 +70,8 @@ class Oracle:
 
         @torch.no_grad()
         def answer(x):
-            logits = torch.cat([model(part) for part in x.split(BATCH)]) if len(x) else model(x)
+            at_once = runtime.images_at_once(x, gradient=False, largest=BATCH)
+            logits = torch.cat([model(part) for part in x.split(at_once)]) if len(x) else model(x)
             if not logits.isfinite().all():
                 raise ValueError("The model answers with NaN or infinity. Look at its weights, and at the images.")
             if noise:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medattack_edu import attacks, metrics
+from medattack_edu import attacks, metrics, runtime
 from medattack_edu.attacks import gradient
 from medattack_edu.models.freeze import freeze
 
@@ -407,3 +407,29 @@ def test_a_model_with_probabilities_is_recognised_and_logits_that_add_up_to_one_
             return torch.tensor([[3.0, -2.0]]).repeat(len(x), 1) + 0 * x.mean()
 
     attacks.fgs(OddLogits().eval(), X, Y, eps=EPS)
+
+
+# --- where memory is short --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"target": True}, {"stop_when_fooled": True}, {"restarts": 2}])
+def test_images_take_turns_where_memory_is_short_and_come_out_the_same(batch, monkeypatch, options):
+    model, x, y = batch
+    options = options | ({"target": 1 - y} if "target" in options else {})
+    seen = []
+    handle = model.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+
+    def attacked():
+        seen.clear()
+        x_adv = attacks.pgd(model, x, y, eps=EPS, steps=3, generator=torch.Generator().manual_seed(0), **options)
+        return x_adv, max(seen)
+
+    try:
+        together, most = attacked()
+        assert most == len(x)
+        monkeypatch.setattr(runtime, "memory", lambda: (2 * 250 * 3 * x[0].numel() * 4, 1e9, False))
+        in_turns, most = attacked()
+    finally:
+        handle.remove()
+    assert most <= 3 or "restarts" in options  # the answers that compare two walks need no gradient, and less memory
+    assert ((together - in_turns).abs() > 1e-6).float().mean() < 1e-3  # a gradient near 0 may flip its sign

@@ -7,11 +7,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
-from medattack_edu import runtime
+from medattack_edu import container, runtime
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534  # the user without rights, as Linux numbers it
@@ -49,6 +51,21 @@ def test_the_same_seed_draws_the_same_and_the_global_generator_is_left_alone():
 
 def test_cores_are_those_that_this_process_may_use():
     assert 1 <= runtime.cores() <= os.cpu_count()
+
+
+@pytest.mark.parametrize("limit, free", [(None, 8e9), (2e9, 1.5e9), (64e9, 8e9)])
+def test_memory_is_the_machines_or_what_the_container_leaves_of_it(monkeypatch, limit, free):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9, total=16e9))
+    monkeypatch.setattr(container, "memory", lambda: limit and container.Memory(limit=limit, used=0.5e9))
+    assert runtime.memory()[0] == free and runtime.memory()[2] is (limit == 2e9)
+
+
+@pytest.mark.parametrize("free, with_gradient, without", [(20e9, 203, 847), (400e6, 4, 16), (1e6, 1, 1)])
+def test_as_many_images_at_once_as_fit_into_half_of_the_free_memory(monkeypatch, free, with_gradient, without):
+    monkeypatch.setattr(runtime, "memory", lambda: (free, 32e9, False))
+    x = torch.zeros(3, 3, 128, 128)
+    assert runtime.images_at_once(x) == with_gradient and runtime.images_at_once(x, gradient=False) == without
+    assert runtime.images_at_once(x[:0], largest=16) == min(16, with_gradient)
 
 
 @pytest.mark.parametrize(("value", "strict"), [(None, False), ("", False), ("0", False), ("1", True)])

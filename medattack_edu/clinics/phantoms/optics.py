@@ -88,7 +88,8 @@ def _random_phases():
 
 @lru_cache(maxsize=64)
 def _noise_pool(size, slope, coarsest, finest):
-    """One period of noise for images of `size` pixels: (NOISE_PERIOD * size,) * 2, mean 0, variance 1 at full detail.
+    """Noise for images of `size` pixels, mean 0, variance 1 at full detail: ((NOISE_PERIOD + 1) * size,) * 2, one period and
+    as much of the next as a window that starts at its end needs.
 
     The spectrum is drawn once and cut at the image's own resolution, so a smaller image shows the same field, only
     with its finest detail gone: no aliasing.
@@ -110,7 +111,7 @@ def _noise_pool(size, slope, coarsest, finest):
     to_centres = np.exp(1j * np.pi * np.fft.fftfreq(side))  # sampled at pixel centres, which differ between sizes
     cut *= to_centres[:, None] * to_centres[None, : side // 2 + 1]
     pool = np.fft.irfft2(cut, (side, side)) * (side / NOISE_SPECTRUM_SIDE) ** 2
-    pool = (pool / full.std()).astype(np.float32)
+    pool = np.pad((pool / full.std()).astype(np.float32), (0, size), mode="wrap")
     pool.flags.writeable = False
     return pool
 
@@ -131,12 +132,10 @@ def noise(rng, size, *, slope=1.0, coarsest=1.0, finest=0.0):
     pool = _noise_pool(size, slope, coarsest, finest)
     row, column = rng.integers(0, OFFSET_STEPS, 2)
     flip_rows, flip_columns, turn = rng.integers(0, 2, 3)
-    side = NOISE_PERIOD * size
-    window = np.arange(size)
-    rows = (window + round(row * side / OFFSET_STEPS)) % side
-    columns = (window + round(column * side / OFFSET_STEPS)) % side
-    field = pool[np.ix_(rows[::-1] if flip_rows else rows, columns[::-1] if flip_columns else columns)]
-    return np.ascontiguousarray(field.T) if turn else field
+    top, left = (round(start * NOISE_PERIOD * size / OFFSET_STEPS) for start in (row, column))
+    field = pool[top : top + size, left : left + size]
+    field = field[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+    return np.array(field.T if turn else field, order="C")
 
 
 # --- Lens ----------------------------------------------------------------------------------------------------------
