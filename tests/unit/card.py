@@ -28,6 +28,7 @@ def card(monkeypatch):
     with monkeypatch.context() as patch, here.mixing, here.calls:
         patch.setattr(runtime, "device", lambda: CARD)
         patch.setattr(torch.cuda, "get_device_name", lambda *_: "a card that isn't there")
+        patch.setattr(torch.cuda, "mem_get_info", lambda *_: (8_000_000_000, 8_000_000_000))  # free, and in all
         yield here
 
 
