@@ -250,7 +250,8 @@ class PatchStudy:
                 axes.set_xticks([turn for turn in range(-180, 181, 45) if abs(turn) <= room])
             axes.grid(alpha=0.25)
             if len(self.scales) > 1:
-                axes.legend(frameon=False, fontsize=8, loc="upper right", handlelength=2, labelspacing=0.2, borderaxespad=0.1)
+                look = {"frameon": False, "fontsize": 9, "handlelength": 1.8, "columnspacing": 1.0}
+                axes.figure.legend(loc="outside upper center", ncols=min(4, len(self.scales)), **look)
 
         return Plot(ink.WIDTH - 8 - self.CURVE_LEFT, self.CURVE_HEIGHT, draw)
 

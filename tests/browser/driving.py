@@ -88,6 +88,25 @@ def drag(page, slider, to):
     page.mouse.up()
 
 
+def move_sliders(page, shown):
+    """Drag each slider of a widget to both ends and push it by a key; fails where the picture or the read-out stays as it was."""
+    sliders = [shown.locator(".widget-slider").nth(k) for k in range(shown.locator(".widget-slider").count())]
+    for slider in sliders:  # at an end, another slider may make no difference
+        drag(page, slider, 0.5)
+    for slider in sliders:
+        readout = slider.locator(".widget-readout")
+        drag(page, slider, 0.0)
+        at_the_start, said = settled(page, shown), readout.inner_text()
+        drag(page, slider, 1.0)
+        changed(shown, at_the_start)
+        assert readout.inner_text() != said
+        at_the_end = settled(page, shown)
+        slider.locator(".noUi-handle").focus()
+        page.keyboard.press("ArrowLeft")
+        changed(shown, at_the_end)
+        drag(page, slider, 0.5)
+
+
 def cut_words(shown):
     """The labels and read-outs of a widget that don't fit into their place."""
     cut = "labels => labels.filter(label => label.scrollWidth > label.clientWidth + 1).map(label => label.textContent)"

@@ -7,7 +7,6 @@ from pathlib import Path
 import driving
 import nbformat
 import pytest
-from driving import changed, drag, settled
 
 ROOT = Path(__file__).parents[2]
 THEMES = ("Light", "Dark")
@@ -73,22 +72,7 @@ def test_it_runs_to_its_end_without_an_error_and_shows_its_widgets(lesson):
 def test_each_slider_follows_the_mouse_to_both_ends_and_the_keyboard(lesson):
     _, page, _ = lesson
     for shown in explorers(page):
-        sliders = shown.locator(".widget-slider")
-        for number in range(sliders.count()):  # at an end, another slider may make no difference
-            drag(page, sliders.nth(number), 0.5)
-        for number in range(sliders.count()):
-            slider = sliders.nth(number)
-            readout = slider.locator(".widget-readout")
-            drag(page, slider, 0.0)
-            at_the_start, said = settled(page, shown), readout.inner_text()
-            drag(page, slider, 1.0)
-            changed(shown, at_the_start)
-            assert readout.inner_text() != said
-            at_the_end = settled(page, shown)
-            slider.locator(".noUi-handle").focus()
-            page.keyboard.press("ArrowLeft")
-            changed(shown, at_the_end)
-            drag(page, slider, 0.5)
+        driving.move_sliders(page, shown)
         assert shown.locator("[role=alert]").count() == 0
 
 

@@ -83,23 +83,8 @@ def cell(page, name):
 def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, name):
     page, _ = notebook
     shown = cell(page, name)
-    sliders = shown.locator(".widget-slider")
-    assert sliders.count() >= 1
-    if name == "agreement":  # where nobody errs, the number of readers makes no difference
-        drag(page, sliders.nth(0), 0.5)
-    for number in range(sliders.count()):
-        slider = sliders.nth(number)
-        readout = slider.locator(".widget-readout")
-        drag(page, slider, 0.5)
-        for end in (0.0, 1.0):
-            before, said = settled(page, shown), readout.inner_text()
-            drag(page, slider, end)
-            changed(shown, before)
-            assert readout.inner_text() != said
-        before = settled(page, shown)
-        slider.locator(".noUi-handle").focus()
-        page.keyboard.press("ArrowLeft")
-        changed(shown, before)
+    assert shown.locator(".widget-slider").count() >= 1
+    driving.move_sliders(page, shown)
 
 
 @pytest.mark.parametrize(
