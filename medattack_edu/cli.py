@@ -136,10 +136,10 @@ def fetch(arguments):
 
 def prepare(arguments):
     """draw the phantoms and train the victims now, so that no lesson has to wait for them"""
-    from medattack_edu.prepare import NEED_SURROGATES, prepare
+    from medattack_edu.prepare import NEED_SURROGATES, OBJECTS, prepare
 
-    clinics = arguments.clinics or CLINICS
-    prepare(clinics, arguments.images or "auto", clinics if arguments.surrogates else NEED_SURROGATES)
+    names = arguments.names or (*CLINICS, OBJECTS)
+    prepare(names, arguments.images or "auto", names if arguments.surrogates else NEED_SURROGATES)
 
 
 def doctor(arguments):
@@ -193,7 +193,8 @@ def _understand(argv):
     _add_clinics(fetching)
     fetching.add_argument("--size", type=int, default=128, help="pixels a side: 64, 128 (default) or 224")
     preparing = command(prepare)
-    _add_clinics(preparing)
+    what = "fundus, chest, derm, or objects: the toaster and the physical world, of no clinic; default: all"
+    preparing.add_argument("names", nargs="*", metavar="NAME", help=what)
     _add_images(preparing)
     preparing.add_argument("--surrogates", action="store_true", help="the attacker's models of every clinic named, too")
     command(doctor)

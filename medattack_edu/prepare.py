@@ -11,16 +11,16 @@ from medattack_edu import runtime
 NEED_SURROGATES = ("chest",)
 NEED_STUDY = ("derm",)
 NEED_PATCHES = ("derm",)
+OBJECTS = "objects"  # the toaster patch, and the attacked objects of the physical world: they belong to no clinic
 
 
 def prepare(names, images="auto", surrogates=NEED_SURROGATES):
-    """Draw or read the images of these clinics and train their victims, unless all that is in the cache; then what belongs
-    to no clinic: the toaster patch, and the attacked objects of the physical world.
+    """Draw or read the images of these clinics and train their victims, unless all that is in the cache; likewise the objects.
 
     Ctrl-C stops it; what is finished by then is kept.
 
     Args:
-        names: clinics, e.g. ``["fundus", "chest", "derm"]``.
+        names: clinics and `OBJECTS`, e.g. ``["chest", "objects"]``.
         images: as in `open_clinic`.
         surrogates: those of the clinics whose surrogates are trained as well.
 
@@ -28,56 +28,56 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
         KeyboardInterrupt: after Ctrl-C.
         ValueError, ImagesUnavailable, CacheUnavailable: as `open_clinic` and `Clinic.victim` do.
     """
-    from medattack_edu import physical_objects, studies, trained_patches
-    from medattack_edu.clinics.clinic import open_clinic
     from medattack_edu.clinics.tasks import task
 
-    for name in names:
+    clinics = [name for name in names if name != OBJECTS]
+    for name in clinics:
         task(name)
-    attacked = [name for name in names if name in surrogates]
+    attacked = [name for name in clinics if name in surrogates]
     also = f" {', '.join(attacked)} also needs the attacker's own models." if attacked else ""
-    print(f"Each of {', '.join(names)} needs images and a victim.{also} What is missing takes a minute or two each, once.")
+    if clinics:
+        print(f"Each of {', '.join(clinics)} needs images and a victim.{also} What is missing takes a minute or two each, once.")
     anything = False
     for name in names:
         before, start = _files(), time.perf_counter()
         with _ctrl_c_noted() as pressed:
-            clinic = open_clinic(name, images=images)
-            clinic.victim()
-            for make in _attackers_models(clinic) if name in surrogates else ():
+            what, makings = _objects() if name == OBJECTS else _of_a_clinic(name, images, name in surrogates)
+            for make in makings:
                 if not pressed:
                     make()
-            if name in NEED_STUDY and not pressed:
-                studies.queries(clinic)
-            if name in NEED_PATCHES and not pressed:
-                trained_patches.prepare(clinic)
         if pressed:  # a training that is stopped ends quietly, for a learner's sake
             raise KeyboardInterrupt
-        if _files() - before:
-            anything = True
-            print(f"{name}: made in {time.perf_counter() - start:.0f} s ({clinic.source}).", flush=True)
-        else:
-            print(f"{name}: here already ({clinic.source}).", flush=True)
-    before, start = _files(), time.perf_counter()
-    with _ctrl_c_noted() as pressed:
-        for make in (trained_patches.toaster, physical_objects.prepare):
-            if not pressed:
-                make()
-    if pressed:
-        raise KeyboardInterrupt
-    if _files() - before:
-        anything = True
-        print(f"photographs, signs and a bottle: made in {time.perf_counter() - start:.0f} s.", flush=True)
+        new = bool(_files() - before)
+        anything |= new
+        print(f"{name}: {f'made in {time.perf_counter() - start:.0f} s' if new else 'here already'} ({what}).", flush=True)
     print("All is ready." if anything else "Everything was here already.", f"It is kept in {runtime.cache_dir()}.")
 
 
-def _attackers_models(clinic):
-    """Functions that each train one of the attacker's models, as lesson 05 asks for them."""
+def _of_a_clinic(name, images, surrogates):
+    """Where the clinic's images are from, and a function for each thing that its lessons need."""
+    from medattack_edu import studies, trained_patches
     from medattack_edu.attacks import Oracle
+    from medattack_edu.clinics.clinic import open_clinic
     from medattack_edu.models.freeze import freeze
     from medattack_edu.models.surrogates import KINDS
 
-    yield from (partial(clinic.surrogate, kind) for kind in KINDS)
-    yield lambda: clinic.surrogate("small", oracle=Oracle(freeze(clinic.victim()), "label"))
+    clinic = open_clinic(name, images=images)
+    makings = [clinic.victim]
+    if surrogates:
+        makings += [partial(clinic.surrogate, kind) for kind in KINDS]
+        makings.append(lambda: clinic.surrogate("small", oracle=Oracle(freeze(clinic.victim()), "label")))
+    if name in NEED_STUDY:
+        makings.append(partial(studies.queries, clinic))
+    if name in NEED_PATCHES:
+        makings.append(partial(trained_patches.prepare, clinic))
+    return clinic.source, makings
+
+
+def _objects():
+    """What they are, and a function for each."""
+    from medattack_edu import physical_objects, trained_patches
+
+    return "a toaster patch, stickers, a bottle", [trained_patches.toaster, physical_objects.prepare]
 
 
 def _files():

@@ -319,23 +319,31 @@ def parts(tmp_path):
     return parts
 
 
+def made(notes):
+    """What was prepared, of which images, whatever the order; each with one thread."""
+    making = [words for threads, words in notes if threads == "1" and "prepare" in words]
+    assert notes[: len(making)] == [["1", words] for words in making]
+    return sorted(words.removeprefix("-m medattack_edu prepare ").split(" --images ") for words in making)
+
+
 @posix_only
 def test_the_victims_are_made_before_the_tests_share_the_cores(parts):
     code, notes = parts()
     assert code == 0
-    assert notes[0] == ["", "-m medattack_edu prepare --images phantom"]
-    assert notes[1][0] == "1" and notes[1][1].startswith("-m pytest tests/unit -n 2")
-    assert notes[2][0] == "1" and notes[2][1].startswith("-m pytest tests/notebooks -n 2")
-    assert notes[3][0] == "1" and notes[3][1].startswith("-m pytest tests/browser --ignore tests/browser/test_widgets.py -n 2")
-    assert notes[4] == ["", "-m pytest tests/browser/test_widgets.py"]
+    assert made(notes) == sorted([what, "phantom"] for what in ("chest", "derm", "objects", "fundus"))
+    notes = notes[4:]
+    assert notes[0][0] == "1" and notes[0][1].startswith("-m pytest tests/unit -n 2")
+    assert notes[1][0] == "1" and notes[1][1].startswith("-m pytest tests/notebooks -n 2")
+    assert notes[2][0] == "1" and notes[2][1].startswith("-m pytest tests/browser --ignore tests/browser/test_widgets.py -n 2")
+    assert notes[3] == ["", "-m pytest tests/browser/test_widgets.py"]
 
 
 @posix_only
 def test_the_victims_of_real_images_are_made_beside_the_others_where_there_are_real_images(parts):
     code, notes = parts(MEDATTACK_DATA="somewhere")
-    made = ["1", "-m medattack_edu prepare --images phantom"], ["1", "-m medattack_edu prepare --images real"]
-    assert code == 0 and sorted(notes[:2]) == sorted(made)
-    assert notes[2][1].startswith("-m pytest tests/unit")
+    clinics = [[what, images] for what in ("chest", "derm", "fundus") for images in ("phantom", "real")]
+    assert code == 0 and made(notes) == sorted([*clinics, ["objects", "phantom"]])
+    assert notes[7][1].startswith("-m pytest tests/unit")
 
 
 @posix_only
@@ -349,7 +357,7 @@ def test_images_that_cannot_be_prepared_stop_everything(parts, images):
 @pytest.mark.parametrize("part", ["tests/unit", "tests/notebooks", "tests/browser"])
 def test_a_part_that_fails_fails_the_whole_and_stops_no_other(parts, part):
     code, notes = parts(fails=part)
-    assert code == 1 and len(notes) == 5
+    assert code == 1 and len(notes) == 8
 
 
 @posix_only

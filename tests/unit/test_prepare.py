@@ -73,9 +73,18 @@ def test_the_study_of_lesson_06_is_made_for_its_clinic_only():
     assert studied == ["derm"]
 
 
-def test_the_patches_of_lesson_07_are_made_for_its_clinic_only_and_the_objects_once():
+def test_the_patches_of_lesson_07_are_made_for_its_clinic_only_and_the_objects_where_they_are_named(capsys):
     assert cli.main(["prepare", "fundus", "derm"]) == 0
+    assert patched == ["derm"]
+    assert cli.main(["prepare", "objects"]) == 0
     assert patched == ["derm", "toaster", "objects"]
+    assert "objects: here already (a toaster patch, stickers, a bottle)." in capsys.readouterr().out
+
+
+def test_without_a_name_everything_is_made():
+    assert cli.main(["prepare"]) == 0
+    assert {name.split("-")[0] for name in models_in_the_cache()} == {"fundus", "chest", "derm"}
+    assert studied == ["derm"] and patched == ["derm", "toaster", "objects"]
 
 
 def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, capsys):
