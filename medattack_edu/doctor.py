@@ -152,7 +152,10 @@ def victims():
 
 
 def cache():
-    return Finding(str(runtime.cache_dir()))
+    folder, named = runtime.cache_dir(), os.environ.get("MEDATTACK_CACHE")
+    if named and Path(named).expanduser() != folder:
+        return Finding(f"{folder}, with links to what was prepared in {named}, which may only be read")
+    return Finding(str(folder))
 
 
 LINES = {
