@@ -5,9 +5,11 @@ Nothing about images, models or lessons lives here. PyTorch is imported inside t
 
 import contextlib
 import errno
+import functools
 import math
 import os
 import tempfile
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +69,12 @@ def memory():
     return machine.available, machine.total, False
 
 
+@functools.lru_cache(1)
+def _free_lately(second):
+    """The free memory when it was first asked for in this second: an attack asks at every step, and the answer takes a millisecond."""
+    return memory()[0]
+
+
 def images_at_once(x, gradient=True, largest=None):
     """How many of the images x (N, C, H, W) a network can take at once in half of the memory that is free, at least 1.
 
@@ -76,7 +84,7 @@ def images_at_once(x, gradient=True, largest=None):
     """
     import torch
 
-    free = torch.cuda.mem_get_info(x.device)[0] if x.device.type == "cuda" else memory()[0]
+    free = torch.cuda.mem_get_info(x.device)[0] if x.device.type == "cuda" else _free_lately(int(time.monotonic()))
     an_image = math.prod(x.shape[1:]) * x.element_size() * (KEPT if gradient else PASSING)
     fitting = max(1, int(free / 2 / max(1, an_image)))
     return fitting if largest is None else min(fitting, largest)

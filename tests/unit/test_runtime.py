@@ -63,9 +63,11 @@ def test_memory_is_the_machines_or_what_the_container_leaves_of_it(monkeypatch, 
 @pytest.mark.parametrize("free, with_gradient, without", [(20e9, 203, 847), (400e6, 4, 16), (1e6, 1, 1)])
 def test_as_many_images_at_once_as_fit_into_half_of_the_free_memory(monkeypatch, free, with_gradient, without):
     monkeypatch.setattr(runtime, "memory", lambda: (free, 32e9, False))
+    runtime._free_lately.cache_clear()
     x = torch.zeros(3, 3, 128, 128)
     assert runtime.images_at_once(x) == with_gradient and runtime.images_at_once(x, gradient=False) == without
     assert runtime.images_at_once(x[:0], largest=16) == min(16, with_gradient)
+    runtime._free_lately.cache_clear()
 
 
 @pytest.mark.parametrize(("value", "strict"), [(None, False), ("", False), ("0", False), ("1", True)])
