@@ -63,3 +63,9 @@ def test_an_attack_and_its_scores_import_nothing_more():
 def test_the_package_takes_less_than_60_mb_beyond_pytorch_and_matplotlib():
     taken = float(said(MEMORY))
     assert taken < MEMORY_BAR_MB, f"the import took {taken:.0f} MB; the bar is {MEMORY_BAR_MB}"
+
+
+def test_jupyterlab_starts_without_building_a_grammar():
+    """jsonschema 4.25 and later build one at import, which takes longer than all the rest of the start."""
+    told = json.loads(said(f"import jupyter_server.serverapp\n{REPORT}"))
+    assert "jsonschema" in told and not {"lark", "rfc3987_syntax"} & set(told)
