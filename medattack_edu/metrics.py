@@ -100,7 +100,8 @@ def proportion(hits, n):
     share, z2 = hits / n, Z_95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Estimate(share, max(centre - half, 0), min(centre + half, 1), n)
+    # The interval holds the share; rounding must not put it a hair outside.
+    return Estimate(share, max(min(centre - half, share), 0), min(max(centre + half, share), 1), n)
 
 
 def mean(values):

@@ -406,7 +406,8 @@ climbs({task: {"log probability": climb} for task, climb in zip(TASKS, (toaster_
 # %%
 claim("the log probability of the toaster rises", toaster_climb[-1] > toaster_climb[0] + 1, f"{toaster_climb[0]:.1f} to {toaster_climb[-1]:.1f}")
 claim("it begins below one in ten thousand", toaster_climb[0] < -9.2, f"{toaster_climb[0]:.1f}")
-claim("in the clinic the 12 steps lead to more than one in five", clinic_climb[-1] > -1.6, f"{clinic_climb[-1]:.2f}")
+claim("in the clinic it rises too, and ends far above the toaster's: by 3 or more", clinic_climb[-1] > max(clinic_climb[0], toaster_climb[-1] + 3),
+      f"{clinic_climb[0]:.1f} to {clinic_climb[-1]:.1f}")  # fmt: skip
 
 # %% [markdown]
 # ## 4. The patch

@@ -182,3 +182,9 @@ def test_a_median_of_few_and_of_none():
     assert metrics.median(torch.tensor([4, 1])) == 2.5
     assert metrics.median(torch.tensor([3])).n == 1
     assert math.isnan(metrics.median(torch.tensor([])))
+
+
+@given(n=st.integers(1, 60), share=st.floats(0, 1))
+def test_a_share_is_never_outside_its_interval_not_even_by_rounding(n, share):
+    estimate = metrics.proportion(share * n, n)
+    assert 0 <= estimate.low <= estimate <= estimate.high <= 1
