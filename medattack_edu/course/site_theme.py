@@ -42,6 +42,7 @@ ul.lessons .time { white-space: nowrap; margin-left: 0.6rem; color: var(--color-
 ul.lessons p { margin: 0.25rem 0 0; }
 ul.lessons .failed { color: var(--failed); font-weight: 600; overflow-wrap: anywhere; }
 /* Room for code, whose lines are long; prose stays as narrow as it is read best. */
+.main { min-width: 0; }
 .content { flex: 1 1 46em; width: auto; min-width: 0; max-width: 66em; box-sizing: border-box; }
 .sidebar-drawer { width: max(15em, calc(50% - 33em)); }
 #furo-main-content :is(section, li, blockquote) > :is(p, ul, ol, blockquote) { max-width: 46em; }

@@ -67,10 +67,11 @@ def visit(browser, site):
     assert complaints == []
 
 
+@pytest.mark.parametrize("viewport", [PHONE, PROJECTOR], ids=["phone", "projector"])
 @pytest.mark.parametrize("page", PAGES)
-def test_nothing_is_wider_than_a_phone_but_what_scrolls_within_itself(page, visit):
-    window = visit(page, PHONE)
-    assert window.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+def test_nothing_is_wider_than_the_screen_but_what_scrolls_within_itself(page, viewport, visit):
+    window = visit(page, viewport)
+    assert window.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     assert window.evaluate(TOO_WIDE) == []
 
 
