@@ -166,7 +166,8 @@ def test_all_passed_is_an_exit_code_of_nothing(tmp_path):
 def test_ctrl_c_leaves_whole_files_and_ends_the_kernel(tmp_path):
     quick = write(tmp_path / "00_quick.ipynb", "1")
     slow = write(tmp_path / "01_slow.ipynb", SAYS_WHO.format(tmp_path / "pid") + "import time\ntime.sleep(300)")
-    code = "import sys\nfrom medattack_edu.course.run import run_lessons\nrun_lessons(sys.argv[2:], sys.argv[1])"
+    heard = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where the tests are started with &
+    code = heard + "from medattack_edu.course.run import run_lessons\nrun_lessons(sys.argv[2:], sys.argv[1])"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "out"), str(quick), str(slow)], stderr=subprocess.DEVNULL
     )
