@@ -1138,8 +1138,9 @@ show.compare(
 # the stickers and the bottle.
 
 # %%
-claim("as it is, the adversarial patch turns at least a quarter of those whom the model calls healthy",
-      called["as it is", "adversarial"] >= 0.25, f"{called['as it is', 'adversarial']:.2f}")  # fmt: skip
+least = 0.25 if clinic == "chest" else 0.5  # on real radiographs the patch, trained for half a minute, does less
+claim(f"as it is, the adversarial patch turns at least {100 * least:g} % of those whom the model calls healthy",
+      called["as it is", "adversarial"] >= least, f"{called['as it is', 'adversarial']:.2f}")  # fmt: skip
 claim("photographed, it turns at least as many as a natural patch does",
       called["photographed", "adversarial"] >= called["photographed", "natural"],
       f"{called['photographed', 'adversarial']:.2f} and {called['photographed', 'natural']:.2f}")  # fmt: skip
