@@ -1,6 +1,6 @@
 """What is measured: accuracy, AUC, sensitivity, specificity, confidence and attack success, each with a 95 % interval.
 
-Nothing is trained or attacked here.
+Nothing is trained here, and attacks are made elsewhere: `transfer_matrix` is handed one.
 """
 
 import math
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from medattack_edu import runtime
+from medattack_edu.attacks import _asking
+from medattack_edu.attacks._inputs import check_eval
 from medattack_edu.attacks.patches import ANGLES, place, random_placements
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 ROUNDING = 1e-6  # by which a sum of shares may miss a whole number
-BATCH = 16  # images evaluated at once at most: more are no faster on a CPU
+BATCH = _asking.BATCH
 
 
 class Estimate(float):
@@ -124,7 +125,12 @@ def auc(scores, labels):
     Args:
         scores: tensor (N,), higher means sicker.
         labels: tensor (N,), 1 for the disease.
+
+    Raises:
+        ValueError: if a score is NaN, which is neither higher nor lower than another.
     """
+    if scores.isnan().any():
+        raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN, and can't be put in an order. Look at the model.")
     sick, healthy = scores[labels == 1].double(), scores[labels == 0].double()
     pairs = len(sick) * len(healthy)
     if pairs == 0:
@@ -170,15 +176,15 @@ def roc_curve(scores, labels):
     return thresholds, sensitivity, specificity
 
 
-@torch.no_grad()
 def logits(model, x, batch=BATCH):
     """The model's answers (N, classes) for x (N, C, H, W), without gradients, on x's device.
 
     They are made `batch` images at a time, or fewer where memory is short.
+
+    Raises:
+        ValueError: if the model answers with NaN or infinity.
     """
-    if len(x) == 0:
-        return model(x)
-    return torch.cat([model(part) for part in x.split(runtime.images_at_once(x, gradient=False, largest=batch))])
+    return _asking.logits(model, x, batch)
 
 
 def scores(probabilities, labels):
@@ -202,10 +208,9 @@ def evaluate(model, x, y):
     """How a two-class model does on images x (N, C, H, W) in [0, 1] with labels y (N,).
 
     Raises:
-        ValueError: if the model is in training mode, or doesn't answer with two logits an image.
+        ValueError: if the model is in training mode, or doesn't answer with two finite logits an image.
     """
-    if model.training:
-        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+    check_eval(model)
     if len(x) != len(y):
         raise ValueError(f"x holds {len(x)} images and y {len(y)} labels. Each image needs one label.")
     answers = logits(model, x)
@@ -297,7 +302,8 @@ def patch_success(model, x, patch, target, *, placements=8, angle=None, scale=0.
     for _ in range(placements):
         where = random_placements(len(rows), scale=scale, angles=angles, mask=mask, generator=generator)
         chosen = rows.to(x.device)
-        placed = place(patch[chosen] if patch.ndim == 4 else patch, x[chosen], **where, mask=mask)
+        own = patch[chosen] if patch.ndim == 4 and len(patch) == len(x) else patch
+        placed = place(own, x[chosen], **where, mask=mask)
         hits += (logits(model, as_saved(placed)).argmax(1) == target).cpu()
     shares = hits / placements
     overall = proportion(shares.sum(), len(rows))

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from medattack_edu import runtime
 from medattack_edu.attacks import physical
 from medattack_edu.attacks.physical import Attacked
+from medattack_edu.cache import digest_of, kept
 from medattack_edu.models import efficientnet_lite
 from medattack_edu.models import signs as sign_model
 from medattack_edu.models.freeze import freeze
-from medattack_edu.models.store import digest_of, kept
 from medattack_edu.scenes import bottle, signs, streets
 
 STOP, SPEED_LIMIT_45 = signs.CLASSES.index("stop"), signs.CLASSES.index("speed limit 45")

@@ -84,7 +84,11 @@ def images_at_once(x, gradient=True, largest=None):
     """
     import torch
 
-    free = torch.cuda.mem_get_info(x.device)[0] if x.device.type == "cuda" else _free_lately(int(time.monotonic()))
+    if x.device.type == "cuda":  # what PyTorch holds and doesn't use is free for PyTorch
+        held = torch.cuda.memory_reserved(x.device) - torch.cuda.memory_allocated(x.device)
+        free = torch.cuda.mem_get_info(x.device)[0] + held
+    else:
+        free = _free_lately(int(time.monotonic()))
     an_image = math.prod(x.shape[1:]) * x.element_size() * (KEPT if gradient else PASSING)
     fitting = max(1, int(free / 2 / max(1, an_image)))
     return fitting if largest is None else min(fitting, largest)

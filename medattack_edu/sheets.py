@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from medattack_edu.attacks._draws import draw
 from medattack_edu.attacks._inputs import check_images
 from medattack_edu.attacks.patches import check_mask, check_patch, defocused, place, tilted
 
@@ -145,7 +146,8 @@ def photograph(
 
     Args:
         image: (3, H, W), or (N, 3, H, W), float, in [0, 1].
-        perspective: the near side is up to 1 + perspective times as large as the far one.
+        perspective: the near side is up to 1 + perspective times as large as the far one, from left to right and from top to
+            bottom.
         light: one side is up to this much brighter than the middle, and the other as much darker.
         white_balance: how far red and blue are multiplied up or down.
         defocus: standard deviation of the blur, up to this many pixels. motion: length of the shake, up to this many pixels.
@@ -161,6 +163,8 @@ def photograph(
     """
     x = image if image.ndim == 4 else image[None]
     check_images(x)
+    if x.shape[1] != 3:
+        raise ValueError(f"A photograph has 3 colours; got {tuple(image.shape)}. For a grey image, image.expand(3, -1, -1).")
     strengths = {"perspective": perspective, "light": light, "white_balance": white_balance, "defocus": defocus}
     strengths |= {"motion": motion, "noise": noise}
     for name, strength in strengths.items():
@@ -173,13 +177,13 @@ def photograph(
     if not len(x):
         return image.clone()
     with torch.no_grad():
-        device = "cpu" if generator is None else generator.device
-        draw = (2 * torch.rand(8, len(x), generator=generator, device=device) - 1).to(x)
-        grain = torch.randn(x.shape, generator=generator, device=device).to(x)
-        seen = tilted(x, *(perspective / (2 + perspective) * draw[:2]))
-        seen = lit_from_a_side(seen, light * draw[2], math.pi * draw[3])
-        seen = shaken(defocused(seen, defocus * draw[4].abs()), motion * draw[5].abs(), math.pi * draw[6])
-        gains = torch.stack((1 + white_balance * draw[7], torch.ones_like(draw[7]), 1 - white_balance * draw[7]), 1)
+        chances = 2 * draw(torch.rand, (8, len(x)), x, generator) - 1
+        grain = draw(torch.randn, x.shape, x, generator)
+        seen = tilted(x, *(perspective / (2 + perspective) * chances[:2]))
+        seen = lit_from_a_side(seen, light * chances[2], math.pi * chances[3])
+        seen = shaken(defocused(seen, defocus * chances[4].abs()), motion * chances[5].abs(), math.pi * chances[6])
+        redder = white_balance * chances[7]
+        gains = torch.stack((1 + redder, torch.ones_like(redder), 1 - redder), 1)
         seen = seen.clamp(0, 1) * gains[:, :, None, None]
         seen = seen + noise * seen.clamp(min=0.05).sqrt() * grain  # light comes in grains: their scatter grows as the root
         seen = as_jpeg(seen.clamp(0, 1), jpeg) if jpeg else seen.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Static pictures, each returned as a figure that carries its own alternative text. Nothing moves and nothing is measured."""
+"""Static pictures, each returned as a figure that carries its own alternative text. Nothing moves, and nothing is measured but a model's answers."""
 
 import base64
 import io
@@ -123,18 +123,21 @@ def compare(versions, y, model, classes=None, columns=6):
         columns: how many patients are drawn.
     """
     n = min(columns, len(y))
-    classes = classes or [str(k) for k in range(int(y.max()) + 1 if len(y) else 2)]
+    answered = {name: answers(model, x[:n]) for name, x in versions.items()}
+    known = [int(truth) for truth in y] + [answer for said, _ in answered.values() for answer in said]
+    classes = classes or [str(k) for k in range(max(known, default=1) + 1)]
     rates = {}
-    figure, axes = picture(1.75 * n + 0.4, 2.25 * len(versions), len(versions), n, squeeze=False)
+    figure, axes = picture(1.75 * max(n, 1) + 0.4, 2.25 * len(versions), len(versions), max(n, 1), squeeze=False)
     for row, (name, x) in zip(axes, versions.items(), strict=True):
-        said, sure = answers(model, x[:n])
+        said, sure = answered[name]
         rates[name] = sum(a == int(t) for a, t in zip(said, y[:n], strict=True))
-        for i, ax in enumerate(row):
+        for ax in row:
             _bare(ax)
+        for i, ax in enumerate(row[:n]):
             ax.imshow(pixels(x[i]))
             _verdict(ax, said[i], sure[i], int(y[i]), classes)
         row[0].set_ylabel(name, fontsize=13)
-    for i, ax in enumerate(axes[0]):
+    for i, ax in enumerate(axes[0][:n]):
         ax.set_title(readable(classes[int(y[i])]), fontsize=11)
     figure.alt = f"{n} patients. Right answers of the model: " + ", ".join(f"{k} {v} of {n}" for k, v in rates.items()) + "."
     return figure
@@ -249,10 +252,9 @@ def training(histories, title="Training"):
     figure, (left, right) = picture(11, 3.8, 1, 2)
     for i, (name, history) in enumerate(histories.items()):
         look = {"color": LINES[i % len(LINES)], "linestyle": STYLES[i % len(STYLES)], "linewidth": 2, "label": name}
-        smooth, kept = [], history.loss[0]
+        smooth = []
         for loss in history.loss:
-            kept = 0.9 * kept + 0.1 * loss
-            smooth.append(kept)
+            smooth.append(0.9 * smooth[-1] + 0.1 * loss if smooth else loss)
         left.plot(range(1, len(smooth) + 1), smooth, **look)
         right.plot(range(1, len(history.auc) + 1), history.auc, marker="o", **look)
     left.set(xlabel="step", ylabel="loss (smoothed)", title=title)

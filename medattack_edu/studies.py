@@ -5,19 +5,22 @@ because each counts and stops in its own way: an attack has succeeded at the fir
 answered wrong.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from medattack_edu import attacks, metrics, runtime
-from medattack_edu.attacks.oracle import BATCH
+from medattack_edu import attacks, cache, metrics, runtime
+from medattack_edu.attacks import _asking
 from medattack_edu.models.freeze import freeze
 
 SLACK = 1e-6  # of rounding, beyond eps
-ATTACK_FILES = ("_inputs.py", "gradient.py", "labels.py", "oracle.py", "queries.py")
+# Whatever changes one of these changes the result.
+FILES = (
+    Path(__file__),
+    *(Path(attacks.__file__).with_name(name) for name in ("_asking.py", "_draws.py", "gradient.py", "labels.py", "oracle.py", "queries.py")),
+)
 # What each attack sees, and the eps that it is tried at: a label says less than a number.
 SETTINGS = {
     "NES": ("probabilities", 4 / 255),
@@ -48,16 +51,18 @@ class Questioned(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x):
-        x = x[: self._budget - self.asked].to(self._clean)  # some libraries ask in double precision
-        if not len(x):
+        allowed = x[: self._budget - self.asked].to(self._clean)  # some libraries ask in double precision
+        if not len(allowed):
             raise Over
-        logits = torch.cat([self._answer(part) for part in x.split(BATCH)])
-        near = (x - self._clean).abs().amax((1, 2, 3)) <= self._eps + SLACK
+        logits = _asking.logits(self._answer, allowed)
+        near = (allowed - self._clean).abs().amax((1, 2, 3)) <= self._eps + SLACK
         hits = torch.nonzero(near & (logits.argmax(1) != self._truth)).flatten()
         if len(hits):
             self.asked, self.deceived = self.asked + int(hits[0]) + 1, True
             raise Over
-        self.asked += len(x)
+        self.asked += len(allowed)
+        if len(allowed) < len(x):
+            raise Over
         return logits
 
 
@@ -72,7 +77,7 @@ class Patients:
 
 
 def patients(clinic, n, seed=0):
-    """`n` patients of a clinic's test set, half of each class, all judged rightly.
+    """`n` patients of a clinic's test set (an even number), half of each class, all judged rightly.
 
     The start of each is the attacker's own image of the other class that is nearest in the L2 norm and answered as wanted.
     """
@@ -157,7 +162,7 @@ def queries(clinic, *, n=8, budget=1000, names=tuple(SETTINGS)):
     Every patient that is finished is kept, so a study that was stopped goes on where it was.
 
     Args:
-        clinic: a Clinic. n: patients, half of each class. budget: the most questions about one.
+        clinic: a Clinic. n: patients, an even number, half of each class. budget: the most questions about one.
         names: attacks, of `SETTINGS`.
 
     Returns:
@@ -165,14 +170,19 @@ def queries(clinic, *, n=8, budget=1000, names=tuple(SETTINGS)):
     """
     from tqdm.auto import tqdm
 
-    path = runtime.cache_dir("studies") / f"{clinic.name}-queries-{_digest(clinic, n, budget)}.json"
+    if n < 2 or n % 2:
+        raise ValueError(f"n={n}: give an even number of patients, half of each class.")
+    key = cache.digest_of(FILES, clinic.fingerprint, cache.digest_of_weights(clinic.victim()), n, budget, SETTINGS)
+    path = runtime.cache_dir("studies") / f"{clinic.name}-queries-{key}.json"
     known = _read(path)
-    missing = [(name, row) for name in names for row in range(n) if f"{name} {row}" not in known]
-    if missing or "labels" not in known:
+
+    def missing():
+        return [(name, row) for name in names for row in range(len(known["labels"])) if f"{name} {row}" not in known]
+
+    if "labels" not in known or missing():
         group = patients(clinic, n)
         known["labels"] = group.y.tolist()
-        missing = [(name, row) for name, row in missing if row < len(group.y)]
-        for name, row in tqdm(missing, desc=f"asking about {clinic.name} patients (once; some minutes on 2 cores)"):
+        for name, row in tqdm(missing(), desc=f"asking about {clinic.name} patients (once; some minutes on 2 cores)"):
             _, eps = SETTINGS[name]
             known[f"{name} {row}"] = ask(our_attack(name, eps, budget), group, row, eps, budget)
             with runtime.atomic_path(path) as temporary:
@@ -184,17 +194,6 @@ def queries(clinic, *, n=8, budget=1000, names=tuple(SETTINGS)):
         questions, deceived = torch.tensor([r[0] for r in results]), torch.tensor([bool(r[1]) for r in results])
         studies[name] = Asked(SETTINGS[name][1], budget, labels, questions, deceived)
     return studies
-
-
-def _digest(clinic, n, budget):
-    """Changes with whatever changes the result: images, victim, attacks, and how they are judged."""
-    digest = hashlib.sha256(repr((clinic.fingerprint, n, budget, SETTINGS)).encode())
-    for weights in clinic.victim().state_dict().values():
-        digest.update(weights.cpu().contiguous().numpy().tobytes())
-    here = Path(__file__)
-    for file in (here, *(here.parent / "attacks" / name for name in ATTACK_FILES)):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _read(path):

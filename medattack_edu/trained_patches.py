@@ -1,15 +1,14 @@
 """Patches that take a minute or more to train: made once, then read from the cache. How training works is in `attacks.patches`."""
 
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from medattack_edu import runtime
+from medattack_edu import cache, runtime
 from medattack_edu.attacks import patches
 from medattack_edu.attacks.patches import TrainedPatch, train_patch
-from medattack_edu.models import efficientnet_lite, store
+from medattack_edu.models import efficientnet_lite
 from medattack_edu.models.freeze import freeze
 from medattack_edu.scenes import photographs
 
@@ -43,7 +42,7 @@ def toaster():
     It was trained without the photographs in `photographs.SHOWN`.
     """
     names = [name for name in photographs.FILES if name not in photographs.SHOWN]
-    return _kept("toaster", store.digest_of(TOASTER_FILES, names), lambda: train_toaster(names), TOASTER)
+    return _kept("toaster", cache.digest_of(TOASTER_FILES, names), lambda: train_toaster(names), TOASTER)
 
 
 def train_toaster(names, title="training the toaster patch (once; two or three minutes on one core)"):
@@ -100,7 +99,7 @@ def medical(clinic, target, access="white"):
     if access not in ("white", "black"):
         raise ValueError(f"access={access!r}: 'white' knows the victim, 'black' a surrogate.")
     model = clinic.victim() if access == "white" else clinic.surrogate("twin")
-    key = store.digest_of(MEDICAL_FILES, clinic.fingerprint, _weights_digest(model), target)
+    key = cache.digest_of(MEDICAL_FILES, clinic.fingerprint, cache.digest_of_weights(model), target)
 
     def train():
         rows = torch.nonzero(clinic.attacker.labels != target).flatten()
@@ -142,30 +141,16 @@ def prepare(clinic):
 # --- The cache ----------------------------------------------------------------------------------------------------------
 
 
-class _Interrupted(Exception):
-    """Ctrl-C ended a training: half a patch is good enough to look at, not to keep."""
-
-
 def _kept(name, key, train, target):
     """The patch in the file of that name and key, else the one that `train` makes; that is kept unless it was interrupted."""
-    made = []
 
     def make():
-        made.append(train())
-        if made[0].interrupted:
-            raise _Interrupted
-        return {"patch": made[0].patch, "history": torch.tensor(made[0].history, dtype=torch.float64)} | made[0].state
+        made = train()
+        tensors = {"patch": made.patch, "history": torch.tensor(made.history, dtype=torch.float64)} | made.state
+        if made.interrupted:  # half a patch is good enough to look at, not to keep
+            raise cache.Unfinished(tensors | {"interrupted": torch.tensor(True)})
+        return tensors
 
-    try:
-        state = store.kept(runtime.cache_dir("patches") / f"{name}-{key}.safetensors", make)
-    except _Interrupted:
-        return made[0]
+    state = cache.kept(runtime.cache_dir("patches") / f"{name}-{key}.safetensors", make)
     patch, history = state.pop("patch").to(runtime.device()), state.pop("history").tolist()
-    return TrainedPatch(patch, target, "disc", history, len(history), state=state)
-
-
-def _weights_digest(model):
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return TrainedPatch(patch, target, "disc", history, bool(state.pop("interrupted", False)), state)

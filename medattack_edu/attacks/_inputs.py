@@ -7,15 +7,14 @@ import torch
 ROW_SUM_TOLERANCE = 1e-4  # logits of an image that add up to 1 this closely, all of them in [0, 1], are probabilities
 
 
-def check_inputs(model, x, y, *, eps, target=None):
+def check_inputs(model, x, y, *, eps, norm="inf", target=None):
     """Raise a ValueError unless model, images, labels and eps fit together. Changes nothing.
 
-    The model answers for one image, to see that it gives finite logits.
+    The model answers for one image, to see that it gives finite logits. `norm` is what eps is measured in: see `check_eps`.
     """
     check_images(x)
-    check_eps(eps, x)
-    if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+    check_eps(eps, x, norm)
+    check_eval(model)
     check_labels(y, x, "y")
     if target is not None:
         check_labels(target, x, "target")
@@ -29,17 +28,18 @@ def check_inputs(model, x, y, *, eps, target=None):
                 )
 
 
-def check_asking(oracle, x, y, *, eps, needs, target=None, ids=None):
+def check_asking(oracle, x, y, *, eps, queries, needs, target=None, ids=None):
     """As `check_inputs`, for an attack that asks an `Oracle`: raises a ValueError unless all fits together. Asks nothing.
 
     Args:
+        queries: the most questions about one image, a whole number.
         needs: what the attack can work with, of "probabilities", "logits" and "label".
         ids: patient ids (N,) of whole numbers, or None for the row numbers.
 
     Returns:
         The ids, tensor (N,), int64, on the CPU.
     """
-    if not (hasattr(oracle, "reveals") and hasattr(oracle, "left")):
+    if not all(hasattr(oracle, name) for name in ("reveals", "left", "spent")):
         raise ValueError(
             f"This attack asks questions and sees nothing but answers. It takes an Oracle; got {type(oracle).__name__}. "
             f"attacks.Oracle(model, reveals={needs[0]!r}) makes one."
@@ -51,6 +51,8 @@ def check_asking(oracle, x, y, *, eps, needs, target=None, ids=None):
         )
     check_images(x)
     check_eps(eps, x)
+    if not isinstance(queries, int) or queries < 0:
+        raise ValueError(f"queries={queries!r}: give a whole number of questions, 0 or more.")
     check_labels(y, x, "y")
     if target is not None:
         check_labels(target, x, "target")
@@ -89,8 +91,8 @@ def check_images(x):
         raise ValueError(f"x runs from {low:.2f} to {high:.2f}. Models in this course take pixels in [0, 1].{hint}")
 
 
-def check_eps(eps, x):
-    """One radius for all images, or one for each (N,), from 0 to 1."""
+def check_eps(eps, x, norm="inf"):
+    """One radius for all images, or one for each (N,): 0 or more, and in the L-infinity norm at most 1, the pixel range."""
     if isinstance(eps, torch.Tensor) and eps.ndim == 1 and len(eps) != len(x):
         raise ValueError(f"eps holds {len(eps)} radii for {len(x)} images. Give one number, or one for each image.")
     if isinstance(eps, torch.Tensor) and eps.ndim > 1:
@@ -103,7 +105,9 @@ def check_eps(eps, x):
         raise ValueError(f"eps must be a number in pixel units of the [0, 1] scale, e.g. 2/255; got {eps!r}.") from None
     if not low >= 0:
         raise ValueError(f"eps={low:g}: the radius of a ball is 0 or more.")
-    if high > 1:
+    if not math.isfinite(high):
+        raise ValueError(f"eps={high:g}: a radius is finite.")
+    if norm == "inf" and high > 1:
         raise ValueError(
             f"eps={high:g} is larger than the whole pixel range. Pixels here run from 0 to 1; for {high:g} grey levels write "
             f"eps={high:g}/255."
@@ -123,6 +127,18 @@ def check_labels(labels, x, name):
         raise ValueError(f"x is on {x.device} and {name} on {labels.device}. Move one with .to(...).")
 
 
+def check_eval(model, whose="The model"):
+    """A module in eval mode, or a plain function."""
+    if isinstance(model, torch.nn.Module) and model.training:
+        raise ValueError(f"{whose} is in training mode, where its answers depend on the batch. Call model.eval() first.")
+
+
+def check_finite(answers):
+    """Logits, a loss or anything else that a model answered, without NaN and infinity."""
+    if not answers.isfinite().all():
+        raise ValueError("The model answers with NaN or infinity. Look at its weights: did its training diverge? And at the images.")
+
+
 def check_logits(model, x):
     """The number of classes, if the model answers with finite logits (N, classes)."""
     with torch.no_grad():
@@ -130,8 +146,7 @@ def check_logits(model, x):
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"The model must answer with logits (N, classes); for {len(x)} image it gave {shape}.")
-    if not logits.isfinite().all():
-        raise ValueError("The model answers with NaN or infinity. Train it again, or look at its weights.")
+    check_finite(logits)
     sums_to_one = ((logits.sum(1) - 1).abs() < ROW_SUM_TOLERANCE).all()
     if logits.shape[1] > 1 and sums_to_one and logits.min() >= 0:
         raise ValueError(

@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from medattack_edu import runtime
-from medattack_edu.attacks._inputs import check_eps, check_images, check_inputs
+from medattack_edu.attacks import _asking
+from medattack_edu.attacks._draws import draw
+from medattack_edu.attacks._inputs import check_eps, check_finite, check_images, check_inputs
 
 
 def random_noise(x, *, eps, generator=None):
@@ -22,7 +23,7 @@ def random_noise(x, *, eps, generator=None):
     """
     check_images(x)
     check_eps(eps, x)
-    signs = 2 * uniform_like(x, generator).round() - 1
+    signs = 2 * draw(torch.rand, x.shape, x, generator).round() - 1
     return (x + per_image(eps, x) * signs).clamp(0, 1)
 
 
@@ -75,7 +76,8 @@ def pgd(
             (N,). In the L2 norm: the length of the whole perturbation.
         step_size: length of a step, same units; default ``2.5 * eps / steps``.
         norm: ``"inf"`` (no pixel moves by more than eps) or ``"2"`` (the perturbation is no longer than eps).
-        restarts: walks from different random starts; each image keeps the one with the highest loss.
+        restarts: walks from different random starts; each image keeps one that fools the model, if any does, and among equals
+            the one with the highest loss.
         random_start: begin at a random point of the ball, else at `x`.
         momentum: share of the past directions that is kept (Dong et al. 2018, arXiv 1710.06081); 0 for none.
         target: labels (N,) to move towards; default: move away from `y`.
@@ -88,19 +90,23 @@ def pgd(
     Raises:
         ValueError: if the inputs don't fit together; the message says what was expected.
     """
-    check_inputs(model, x, y, eps=1.0 if norm == "2" else eps, target=target)
-    check_walk(steps, step_size, norm, restarts, random_start, momentum)
+    check_walk(x, steps, step_size, norm, restarts, random_start, momentum)
+    check_inputs(model, x, y, eps=eps, norm=norm, target=target)
     eps = per_image(eps, x)
     step_size = 2.5 * eps / max(steps, 1) if step_size is None else per_image(step_size, x)
     best, best_loss = x.clone(), torch.full((len(x),), -float("inf"), device=x.device, dtype=x.dtype)
+    best_fools = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for _ in range(restarts):
         x_adv = random_point_in_ball(x, eps, norm, generator) if random_start else x.clone()
         x_adv = walk(model, x_adv, x, y, eps, steps, step_size, norm, momentum, target, stop_when_fooled)
         if restarts == 1:
             return x_adv  # nothing to compare it with
-        loss = loss_to_climb(model, x_adv, y, target)
-        better = loss > best_loss
-        best[better], best_loss[better] = x_adv[better], loss[better]
+        logits = _asking.logits(model, x_adv)
+        loss, fools = loss_of(logits, y, target), fooled(logits, y, target)
+        better = torch.where(fools == best_fools, loss > best_loss, fools)
+        best[better], best_loss[better], best_fools[better] = x_adv[better], loss[better], fools[better]
+        if stop_when_fooled and best_fools.all():
+            break
     return best
 
 
@@ -118,15 +124,15 @@ def walk(model, x_adv, x, y, eps, steps, step_size, norm, momentum, target, stop
         if not stop_when_fooled:
             x_adv = moved
             continue
-        fooled = logits.argmax(1) != y[rows] if target is None else logits.argmax(1) == target[rows]
-        x_adv[rows[~fooled]] = moved[~fooled]
-        going = rows[~fooled]
+        on = ~fooled(logits, y[rows], None if target is None else target[rows])
+        x_adv[rows[on]] = moved[on]
+        going = rows[on]
         if not len(going):
             break
     return x_adv
 
 
-def smallest_eps(model, x, y, *, attack=pgd, largest=16 / 255, halvings=7, **options):
+def smallest_eps(model, x, y, *, attack=pgd, largest=16 / 255, halvings=7, target=None, **options):
     """The smallest eps at which an attack fools the model, found for each image by halving an interval.
 
     Every eps returned is one at which the attack was seen to succeed; the true threshold lies at most
@@ -136,33 +142,38 @@ def smallest_eps(model, x, y, *, attack=pgd, largest=16 / 255, halvings=7, **opt
         model, x, y: as in `pgd`.
         attack: `fgs`, `pgd` or a function called the same way.
         largest: eps at which to give up. halvings: how often the interval is halved.
+        target: labels (N,) that the model shall answer; default: any but `y`.
         options: handed to the attack, e.g. ``steps=20``.
 
     Returns:
-        eps (N,), float: 0 where the model was wrong before, infinity where even `largest` doesn't suffice.
+        eps (N,), float: 0 where the model answered so before, infinity where even `largest` doesn't suffice.
     """
-    check_inputs(model, x, y, eps=largest)
+    check_inputs(model, x, y, eps=largest, target=target)
 
-    def fooled(images, labels):
-        with torch.no_grad():
-            return model(images).argmax(1) != labels
-
-    def attacked(rows, eps):
-        return fooled(attack(model, x[rows], y[rows], eps=eps, **options), y[rows])
+    def falls(rows, eps):
+        """Which of these images fall to the attack of this size (M,)."""
+        wanted = {} if target is None else {"target": target[rows]}
+        x_adv = attack(model, x[rows], y[rows], eps=eps, **wanted, **options)
+        return fooled(_asking.logits(model, x_adv), y[rows], **wanted)
 
     result = torch.full((len(x),), float("inf"), device=x.device)
     if not len(x):
         return result
-    result[fooled(x, y)] = 0.0
+    result[fooled(_asking.logits(model, x), y, target)] = 0.0
     rows = torch.nonzero(result > 0).flatten()
-    rows = rows[attacked(rows, torch.full((len(rows),), largest, device=x.device))] if len(rows) else rows
+    rows = rows[falls(rows, torch.full((len(rows),), largest, device=x.device))] if len(rows) else rows
     low, high = torch.zeros(len(rows), device=x.device), torch.full((len(rows),), largest, device=x.device)
     for _ in range(halvings if len(rows) else 0):
         middle = (low + high) / 2
-        success = attacked(rows, middle)
+        success = falls(rows, middle)
         low, high = torch.where(success, low, middle), torch.where(success, middle, high)
     result[rows] = high
     return result
+
+
+def fooled(logits, y, target=None):
+    """Which answers (N, classes) are what the attack wants (N,): not the label, or the target."""
+    return logits.argmax(1) != y if target is None else logits.argmax(1) == target
 
 
 def input_gradient(model, x, y, target=None):
@@ -174,7 +185,7 @@ def input_gradient(model, x, y, target=None):
         gradient, shaped as `x`, and logits (N, classes), both detached. Parameters' gradients are left alone. Images that
         don't fit into memory together take turns.
     """
-    fitting = runtime.images_at_once(x)
+    fitting = _asking.at_once(x)
     if len(x) > fitting:
         targets = [None] * len(x) if target is None else target.split(fitting)
         turns = [input_gradient(model, *turn) for turn in zip(x.split(fitting), y.split(fitting), targets, strict=False)]
@@ -182,20 +193,20 @@ def input_gradient(model, x, y, target=None):
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = model(x)
-        loss = F.cross_entropy(logits, y, reduction="sum") if target is None else -F.cross_entropy(logits, target, reduction="sum")
+        loss = loss_of(logits, y, target).sum()
         (gradient,) = torch.autograd.grad(loss, x)
-    if not loss.isfinite():
-        raise ValueError("The model answers with NaN or infinity on these images. Look at its weights, and at the images.")
+    check_finite(loss)
     return gradient, logits.detach()
 
 
-@torch.no_grad()
+def loss_of(logits, y, target=None):
+    """The loss of each answer (N,) that an attack drives up: the label's cross-entropy, or minus the target's."""
+    return F.cross_entropy(logits, y, reduction="none") if target is None else -F.cross_entropy(logits, target, reduction="none")
+
+
 def loss_to_climb(model, x, y, target=None):
-    """The loss of each image (N,) that an attack drives up; see `input_gradient`."""
-    logits = torch.cat([model(part) for part in x.split(runtime.images_at_once(x, gradient=False))])
-    if target is None:
-        return F.cross_entropy(logits, y, reduction="none")
-    return -F.cross_entropy(logits, target, reduction="none")
+    """The loss of each image (N,) that an attack drives up, without a gradient; see `loss_of`."""
+    return loss_of(_asking.logits(model, x), y, target)
 
 
 def steepest(gradient, norm):
@@ -204,9 +215,10 @@ def steepest(gradient, norm):
 
 
 def project(x_adv, x, eps, norm="inf"):
-    """The point of the ball of radius `eps` around `x`, and of the pixel range, that is nearest to `x_adv`.
+    """`x_adv`, brought back into the ball of radius `eps` around `x` and into the pixel range.
 
-    In L2, first the ball and then the range: cutting to the range only brings a point closer to `x`.
+    In the L-infinity norm that is the nearest such point. In L2 it is first the nearest one of the ball and then of the range,
+    which only brings it closer to `x`; where the range cuts it, a nearer point may exist.
     """
     if norm == "inf":
         return torch.clamp(x_adv, x - eps, x + eps).clamp(0, 1)
@@ -217,15 +229,10 @@ def project(x_adv, x, eps, norm="inf"):
 def random_point_in_ball(x, eps, norm="inf", generator=None):
     """A point drawn uniformly from the ball of radius `eps` around `x`, then cut to the pixel range."""
     if norm == "inf":
-        return (x + eps * (2 * uniform_like(x, generator) - 1)).clamp(0, 1)
-    direction = torch.randn(x.shape, generator=generator, device=_device(generator)).to(x)
-    radius = uniform_like(x[:, :1, :1, :1], generator) ** (1 / x[0].numel()) if len(x) else x[:, :1, :1, :1]
+        return (x + eps * (2 * draw(torch.rand, x.shape, x, generator) - 1)).clamp(0, 1)
+    direction = draw(torch.randn, x.shape, x, generator)
+    radius = draw(torch.rand, (len(x), 1, 1, 1), x, generator) ** (1 / max(1, x.shape[1:].numel()))
     return (x + eps * radius * direction / length(direction, "2")).clamp(0, 1)
-
-
-def uniform_like(x, generator=None):
-    """Numbers in [0, 1), shaped as `x` and on its device, drawn where the generator lives (by default the CPU)."""
-    return torch.rand(x.shape, generator=generator, device=_device(generator)).to(x)
 
 
 def per_image(value, x):
@@ -238,7 +245,7 @@ def length(x, norm):
     return x.flatten(1).norm(p=float(norm), dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
 
 
-def check_walk(steps, step_size, norm, restarts, random_start, momentum):
+def check_walk(x, steps, step_size, norm, restarts, random_start, momentum):
     """Raise a ValueError for options that `pgd` can't follow."""
     if norm not in ("inf", "2"):
         raise ValueError(f'norm={norm!r}: "inf" and "2" are the norms that pgd knows.')
@@ -248,11 +255,9 @@ def check_walk(steps, step_size, norm, restarts, random_start, momentum):
         raise ValueError(f"restarts={restarts}: there must be at least one walk.")
     if restarts > 1 and not random_start:
         raise ValueError(f"restarts={restarts} without random_start would walk the same way each time.")
-    if step_size is not None and not torch.as_tensor(step_size).min() > 0:
+    if step_size is not None and torch.as_tensor(step_size).numel() not in (1, len(x)):
+        raise ValueError(f"step_size must be one number, or one for each of the {len(x)} images; got {tuple(step_size.shape)}.")
+    if step_size is not None and not (torch.as_tensor(step_size) > 0).all():
         raise ValueError(f"step_size={step_size}: a step is longer than 0. For the default leave it out.")
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum={momentum}: a share lies between 0 and 1.")
-
-
-def _device(generator):
-    return "cpu" if generator is None else generator.device

@@ -5,6 +5,7 @@ Both take one patient at a time: how many questions a patient needs depends on w
 
 import torch
 
+from medattack_edu.attacks._draws import draw
 from medattack_edu.attacks._inputs import check_asking, check_images
 from medattack_edu.attacks.gradient import per_image, project
 from medattack_edu.attacks.oracle import QueriesRefused
@@ -101,7 +102,7 @@ def hop_skip_jump(
 
 def move_in(oracle, x, y, start, eps, queries, climb, reach, ids, on_step):
     """What both attacks share: from `start` in to the border, a step along it to where there is room, and in again."""
-    ids = check_asking(oracle, x, y, eps=eps, ids=ids, needs=("label", "probabilities", "logits"))
+    ids = check_asking(oracle, x, y, eps=eps, queries=queries, ids=ids, needs=("label", "probabilities", "logits"))
     check_images(start)
     if start.shape != x.shape:
         raise ValueError(f"start must hold one image for each of x, {tuple(x.shape)}; got {tuple(start.shape)}.")
@@ -172,7 +173,3 @@ def to_the_border(holds, image, clean, low, high):
             low = middle
     return project(image, clean, high), high
 
-
-def draw(kind, shape, like, generator):
-    """Random numbers of a `kind` such as torch.randn, drawn where the generator lives, on the device of `like`."""
-    return kind(shape, generator=generator, device="cpu" if generator is None else generator.device).to(like)

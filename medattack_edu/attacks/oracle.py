@@ -8,11 +8,11 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
-from medattack_edu import runtime
-from medattack_edu.attacks._inputs import check_images
+from medattack_edu.attacks import _asking
+from medattack_edu.attacks._draws import draw
+from medattack_edu.attacks._inputs import check_eval, check_images
 
 REVEALS = ("probabilities", "label", "logits")
-BATCH = 16  # images that the model answers at once at most: more are no faster on a CPU
 SKETCH_SIDE = 16  # an image is remembered as a grey picture of so many pixels a side
 
 
@@ -63,20 +63,15 @@ class Oracle:
         near=2 / 255,
         generator=None,
     ):
-        check_rules(model, reveals, budget, decimals, noise, per_minute, repeats)
+        check_rules(model, reveals, budget, decimals, noise, per_minute, repeats, near)
         self.reveals, self.budget, self.per_minute = reveals, budget, per_minute
         self.asked, self.locked = Counter(), set()
         self._repeats, self._near, self._sketches = repeats, near, {}
 
-        @torch.no_grad()
         def answer(x):
-            at_once = runtime.images_at_once(x, gradient=False, largest=BATCH)
-            logits = torch.cat([model(part) for part in x.split(at_once)]) if len(x) else model(x)
-            if not logits.isfinite().all():
-                raise ValueError("The model answers with NaN or infinity. Look at its weights, and at the images.")
+            logits = _asking.logits(model, x)
             if noise:
-                here = "cpu" if generator is None else generator.device
-                logits = logits + noise * torch.randn(logits.shape, generator=generator, device=here).to(logits)
+                logits = logits + noise * draw(torch.randn, logits.shape, logits, generator)
             if reveals == "label":
                 return logits.argmax(1)
             told = logits.softmax(1) if reveals == "probabilities" else logits
@@ -167,14 +162,13 @@ class Oracle:
         self._sketches |= known
 
 
-def check_rules(model, reveals, budget, decimals, noise, per_minute, repeats):
+def check_rules(model, reveals, budget, decimals, noise, per_minute, repeats, near):
     """Raise a ValueError for a model that can't be asked, or a rule that can't be followed."""
     if not callable(model):
         raise ValueError(f"model must be a function from images to logits; got {type(model).__name__}.")
     if isinstance(model, Oracle):
         raise ValueError("The model is an Oracle already. An Oracle is made of a model.")
-    if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+    check_eval(model)
     if reveals not in REVEALS:
         raise ValueError(f"reveals={reveals!r}: an Oracle reveals {', '.join(map(repr, REVEALS))}.")
     if budget is not None and not (isinstance(budget, int) and budget >= 0):
@@ -189,6 +183,8 @@ def check_rules(model, reveals, budget, decimals, noise, per_minute, repeats):
         raise ValueError(f"per_minute={per_minute}: give a number of images above 0, or None.")
     if repeats is not None and not (isinstance(repeats, int) and repeats >= 0):
         raise ValueError(f"repeats={repeats!r}: give a whole number, 0 or more, or None.")
+    if not near >= 0:
+        raise ValueError(f"near={near}: a distance is 0 or more.")
 
 
 def _patients(ids):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from medattack_edu.attacks._inputs import check_images, check_logits
+from medattack_edu.attacks._draws import draw, home
+from medattack_edu.attacks._inputs import check_eval, check_finite, check_images, check_logits
 
 ANGLES = 22.5  # degrees either way, as the paper's own code turns its patches
 PLASTER = 0.36  # height of a plaster strip, as a share of its length
@@ -54,7 +55,8 @@ def place(patch, x, *, location=(0.5, 0.5), angle=0.0, scale=0.4, mask="disc"):
 def random_placements(n, *, scale=0.4, angles=ANGLES, mask="disc", generator=None):
     """Draw a location, an angle and a scale for each of `n` images, so that every patch lies wholly inside.
 
-    Made to be handed on: ``place(patch, x, **random_placements(len(x)))``.
+    Made to be handed on: ``place(patch, x, **random_placements(len(x)))``. A large square whose corners can't all lie inside at
+    its angle stands in the middle.
 
     Args:
         n: how many.
@@ -67,20 +69,20 @@ def random_placements(n, *, scale=0.4, angles=ANGLES, mask="disc", generator=Non
         {"location": (n, 2), "angle": (n,), "scale": (n,)}, tensors on the CPU.
 
     Raises:
-        ValueError: if no patch of that scale could lie inside.
+        ValueError: for a scale that isn't above 0 and at most 1.
     """
     low, high = scale if isinstance(scale, tuple | list) else (scale, scale)
     first, last = angles if isinstance(angles, tuple | list) else (-angles, angles)
     if not 0 < low <= high <= 1:
         raise ValueError(f"scale={scale}: the patch's side over the image's lies above 0 and is at most 1.")
-    draw = torch.rand(4, n, generator=generator, device="cpu" if generator is None else generator.device).cpu()
-    scales, turns = low + (high - low) * draw[0], first + (last - first) * draw[1]
+    chances = torch.rand(4, n, generator=generator, device=home(generator)).cpu()
+    scales, turns = low + (high - low) * chances[0], first + (last - first) * chances[1]
     reach = scales
     if not (isinstance(mask, str) and mask in ("disc", "plaster")):
         radians = torch.deg2rad(turns)
         reach = scales * (radians.cos().abs() + radians.sin().abs())
     room = (1 - reach).clamp(min=0)  # what doesn't fit at its angle stands in the middle
-    return {"location": (0.5 + room * (draw[2:] - 0.5)).T, "angle": turns, "scale": scales}
+    return {"location": (0.5 + room * (chances[2:] - 0.5)).T, "angle": turns, "scale": scales}
 
 
 def paste(patch, x, location, angle, scale, mask):
@@ -156,8 +158,8 @@ class TrainedPatch:
     Attributes:
         patch: (3, size, size) in [0, 1].
         target: the class that it speaks for. mask: its shape.
-        history: mean log probability of the target, at every step so far.
-        steps: how many there were. interrupted: whether Ctrl-C ended them.
+        history: mean log probability of the target, at every step so far. steps: how many there were.
+        interrupted: whether Ctrl-C ended them.
         state: what the next step needs beyond the patch: Adam's two moments, and where the random draws stand.
     """
 
@@ -165,9 +167,12 @@ class TrainedPatch:
     target: int
     mask: object
     history: list = field(default_factory=list)
-    steps: int = 0
     interrupted: bool = False
     state: dict = field(default_factory=dict)
+
+    @property
+    def steps(self):
+        return len(self.history)
 
 
 def train_patch(
@@ -211,8 +216,9 @@ def train_patch(
         step_size: how far a step moves a pixel of the patch; a pair (first, last) lets it fall evenly from one to the other.
         objective: "log probability", or "probability" to see why the paper takes the logarithm.
         light, contrast, blur, perspective: how far a camera may change the picture, drawn anew for every image: brightness by
-            +- light, contrast by a factor 1 +- contrast, defocus up to blur pixels (standard deviation), and a tilted view
-            that makes near things up to a factor 1 + perspective larger than far ones. 0 for none.
+            +- light, contrast by a factor 1 +- contrast, defocus up to blur pixels (standard deviation), and a tilted view in
+            which the near side is up to 1 + perspective times as large as the far one, from left to right and from top to bottom.
+            0 for none.
         printable: train the patch as a printer would give it, with paler ink and greyer paper.
         start: a TrainedPatch to go on with, or a patch (3, h, w) to begin from; default: grey.
         generator: of the draws; default: one of its own with a fixed seed, or the one of `start` where that stopped.
@@ -245,9 +251,8 @@ def train_patch(
             log_probability = torch.stack([model(seen).log_softmax(1)[:, target] for model in models])
             value = log_probability if objective == "log probability" else log_probability.exp()
             (gradient,) = torch.autograd.grad(value.mean(), patch)
+            check_finite(log_probability)
             history.append(expected := log_probability.mean().item())
-            if not math.isfinite(expected):
-                raise ValueError("The model answers with NaN or infinity on these images. Look at its weights, and at the images.")
             length = first + (last - first) * (step - done - 1) / max(steps - 1, 1)
             patch = (patch.detach() + length * adam(gradient, moments, step)).clamp(0, 1)
             bar.set_postfix(log_probability=f"{expected:.2f}", refresh=False)
@@ -259,20 +264,24 @@ def train_patch(
         bar.close()
     patch = patch.detach()
     state = moments | {"generator": generator.get_state()}
-    return TrainedPatch(patch, int(target), mask, history, len(history), interrupted, state)
+    return TrainedPatch(patch, int(target), mask, history, interrupted, state)
 
 
 def endless(images):
     """A supply of images (N, 3, H, W): a function from (batch, generator) to as many of them, drawn with replacement."""
 
-    def draw(batch, generator):
-        return images[torch.randint(len(images), (batch,), generator=generator).to(images.device)]
+    def some(batch, generator):
+        return images[torch.randint(len(images), (batch,), generator=generator, device=home(generator)).to(images.device)]
 
-    return draw
+    return some
 
 
 def adam(gradient, moments, step, decay=(0.9, 0.999)):
-    """The direction of Adam's next step, pixels of about length 1. Renews the two `moments`."""
+    """The direction of Adam's next step, pixels of about length 1. Renews the two `moments`.
+
+    The small number that keeps the division from 0 is a share of the largest slope met, where Kingma and Ba have a fixed 1e-8:
+    the gradient of a probability can be smaller than that and point somewhere all the same.
+    """
     for name, power, share in (("mean", 1, decay[0]), ("square", 2, decay[1])):
         moments[name] = share * moments[name] + (1 - share) * gradient**power
     mean, square = moments["mean"] / (1 - decay[0] ** step), moments["square"] / (1 - decay[1] ** step)
@@ -320,14 +329,13 @@ def through_camera(x, light=0.0, contrast=0.0, blur=0.0, perspective=0.0, genera
     """
     if not (light or contrast or blur or perspective):
         return x
-    device = "cpu" if generator is None else generator.device
-    draw = (2 * torch.rand(5, len(x), generator=generator, device=device) - 1).to(x)
+    chances = 2 * draw(torch.rand, (5, len(x)), x, generator) - 1
     if perspective:
-        x = tilted(x, *(perspective / (2 + perspective) * draw[3:]))
+        x = tilted(x, *(perspective / (2 + perspective) * chances[3:]))
     if blur:
-        x = defocused(x, blur * draw[2].abs())
+        x = defocused(x, blur * chances[2].abs())
     if light or contrast:
-        factor, offset = (1 + contrast * draw[1]).view(-1, 1, 1, 1), (light * draw[0]).view(-1, 1, 1, 1)
+        factor, offset = (1 + contrast * chances[1]).view(-1, 1, 1, 1), (light * chances[0]).view(-1, 1, 1, 1)
         x = (0.5 + factor * (x - 0.5) + offset).clamp(0, 1)
     return x
 
@@ -453,8 +461,7 @@ def check_training(models, images, supply, target, steps, batch, size, objective
         if isinstance(start, TrainedPatch) and start.target != target:
             raise ValueError(f"start is a patch for class {start.target}, not for {target}. Hand over its .patch to begin from it.")
     for model in models:
-        if isinstance(model, torch.nn.Module) and model.training:
-            raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
+        check_eval(model)
         classes = check_logits(model, x[:1])
         if not 0 <= target < classes:
             raise ValueError(f"target={target} is not a class: the model knows 0 to {classes - 1}.")

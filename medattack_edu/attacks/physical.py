@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from medattack_edu.attacks._inputs import check_images, check_logits
+from medattack_edu.attacks import _draws
+from medattack_edu.attacks._inputs import check_eval, check_finite, check_images, check_logits
 
 PRINTABLE = ((0.10, 0.10, 0.11), (0.93, 0.93, 0.91))  # black and white tape in daylight
 CLOSEST_TO_THE_END = 0.02  # a sticker starts no nearer to black or white than this, where its gradient would vanish
@@ -59,8 +60,12 @@ def find_mask(
 
     Returns:
         heat (h, w), from 0 to 1: how opaque the tape is that is left.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C: places that were looked for by half say nothing.
     """
-    allowed = _check_attack(model, texture, draw, target, allowed, steps, batch, step_size)
+    _check_counts(steps=steps, batch=batch, step_size=step_size)
+    allowed = _check_attack(model, texture, draw, target, allowed)
     grey, opaque = _no_opinion(texture, cell), _no_opinion(texture, cell)
 
     def heat():
@@ -69,11 +74,15 @@ def find_mask(
     def taped():
         return apply_mask(texture, _tape(torch.sigmoid(grey), cell, texture, printable), heat())
 
-    def cost():
+    def cost(step):
         return penalty * (taped() - texture).abs().mean()
 
-    title = "looking where stickers would do most"
-    _climb(model, [grey, opaque], taped, draw, target, cost, steps, batch, step_size, generator, progress, title)
+    _, interrupted = _climb(
+        model, [grey, opaque], taped, draw, target, cost=cost, steps=steps, batch=batch, step_size=step_size,
+        generator=generator, progress=progress, title="looking where stickers would do most",
+    )  # fmt: skip
+    if interrupted:
+        raise KeyboardInterrupt
     return heat().detach()
 
 
@@ -151,14 +160,14 @@ def sticker_attack(
     Returns:
         Attacked: its texture has only printable colours inside the mask and is the original's elsewhere.
     """
-    _check_attack(model, texture, draw, target, mask, steps, batch, step_size)
+    _check_counts(steps=steps, batch=batch, step_size=step_size)
+    _check_attack(model, texture, draw, target, mask)
     if not ((mask == 0) | (mask == 1)).all():
         raise ValueError("The mask of stickers holds zeros and ones only: a sticker covers or it doesn't.")
     levels = _no_opinion(texture, cell)
     if start is not None:
         grey = _cells(_greys(start, printable), cell)
         levels = torch.logit(grey.clamp(CLOSEST_TO_THE_END, 1 - CLOSEST_TO_THE_END)).requires_grad_()
-    count = [0]
 
     def tape():
         return _tape(torch.sigmoid(levels), cell, texture, printable)
@@ -166,13 +175,14 @@ def sticker_attack(
     def stickered():
         return apply_mask(texture, tape(), mask)
 
-    def cost():
-        count[0] += 1
+    def cost(step):
         unprintable = (non_printability(tape(), printable) * mask[0]).sum() / mask.sum().clamp(min=1)
-        return printability * count[0] / steps * unprintable
+        return printability * step / steps * unprintable
 
-    title = "making the stickers"
-    history, interrupted = _climb(model, [levels], stickered, draw, target, cost, steps, batch, step_size, generator, progress, title)
+    history, interrupted = _climb(
+        model, [levels], stickered, draw, target, cost=cost, steps=steps, batch=batch, step_size=step_size,
+        generator=generator, progress=progress, title="making the stickers",
+    )  # fmt: skip
     nearer = (levels.detach() > 0).to(texture)
     final = apply_mask(texture, _tape(nearer, cell, texture, printable), mask)
     return Attacked(final, mask.clone(), int(target), history, interrupted)
@@ -195,7 +205,8 @@ def refine_stickers(
         Attacked: its history is that of `made`, and the mean log-probability after each pass.
     """
     mask, target = made.mask, made.target
-    _check_attack(model, made.texture, draw, target, mask, passes, views, 1)
+    _check_counts(passes=passes, views=views)
+    _check_attack(model, made.texture, draw, target, mask)
     share = _cells(mask[0], cell)
     white = (_cells(_greys(made.texture, printable) * mask[0], cell) > share / 2).to(made.texture)
     squares = torch.nonzero(share > 0)
@@ -209,9 +220,10 @@ def refine_stickers(
     bar = tqdm(total=passes * len(squares), desc="refining the stickers", disable=not progress)
     try:
         for _ in range(passes):
-            seed = _any_seed(generator)
+            seed = _draws.seed(generator)
             best = mean_log_probability(model, stickered(), draw, target, views=views, seed=seed)
-            for row, column in squares[torch.randperm(len(squares), generator=generator)].tolist():
+            order = torch.randperm(len(squares), generator=generator, device=_draws.home(generator))
+            for row, column in squares[order.to(squares.device)].tolist():
                 before = white[row, column].item()
                 white[row, column] = 1 - before
                 likely = mean_log_probability(model, stickered(), draw, target, views=views, seed=seed)
@@ -224,7 +236,8 @@ def refine_stickers(
             history.append(best)
     except KeyboardInterrupt:
         interrupted = True
-    bar.close()
+    finally:
+        bar.close()
     return Attacked(stickered(), mask.clone(), target, history, interrupted)
 
 
@@ -233,10 +246,6 @@ def mean_log_probability(model, texture, draw, target, *, views=64, seed=0):
     with torch.no_grad():
         images = draw(texture, views, torch.Generator().manual_seed(seed))
         return F.log_softmax(model(images), 1)[:, target].mean().item()
-
-
-def _any_seed(generator):
-    return int(torch.randint(2**31, (1,), generator=generator))
 
 
 def _no_opinion(texture, cell):
@@ -289,30 +298,37 @@ def texture_attack(
     Returns:
         Attacked.
     """
-    mask = _check_attack(model, texture, draw, target, mask, steps, batch, step_size)
+    _check_counts(steps=steps, batch=batch, step_size=step_size)
+    mask = _check_attack(model, texture, draw, target, mask)
     if not 0 <= eps <= 1:
         raise ValueError(f"eps={eps}: a texel can move by 0 to 1 in pixel units.")
     changed = (texture if start is None else start).detach().clone().requires_grad_()
     low, high = (texture - eps * mask).clamp(0, 1), (texture + eps * mask).clamp(0, 1)
-    with torch.no_grad():
-        changed.copy_(torch.minimum(torch.maximum(changed, low), high))
 
     def project():
         with torch.no_grad():
             changed.copy_(torch.minimum(torch.maximum(changed, low), high))
 
-    title = "making the texture"
+    project()
     history, interrupted = _climb(
-        model, [changed], lambda: changed, draw, target, None, steps, batch, step_size, generator, progress, title, project
-    )
+        model, [changed], lambda: changed, draw, target, project=project, steps=steps, batch=batch, step_size=step_size,
+        generator=generator, progress=progress, title="making the texture",
+    )  # fmt: skip
     return Attacked(changed.detach(), mask.clone(), int(target), history, interrupted)
 
 
 # --- The climb that all of them share --------------------------------------------------------------------------------
 
 
-def _climb(model, free, texture_of, draw, target, cost, steps, batch, step_size, generator, progress, title, project=None):
-    """Adam on the tensors `free`: up the mean log-probability of the target over fresh views, minus `cost()`.
+def _climb(
+    model, free, texture_of, draw, target, *, steps, batch, step_size, generator, progress, title, cost=None, project=None,
+):  # fmt: skip
+    """Adam on the tensors `free`: up the mean log-probability of the target over fresh views.
+
+    Args:
+        free: what may move. texture_of: a function without arguments, from them to the texture.
+        cost: a function from the number of the step, counted from 1, to what is taken off the log-probability.
+        project: a function that brings `free` back to where it is allowed, after each step.
 
     Returns:
         The mean log-probability of each step, and whether Ctrl-C stopped it.
@@ -321,16 +337,14 @@ def _climb(model, free, texture_of, draw, target, cost, steps, batch, step_size,
 
     optimiser = torch.optim.Adam(free, lr=step_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - 0.8 * step / max(steps, 1))
-    history = []
+    history, bar = [], tqdm(total=steps, desc=title, disable=not progress)
     try:
-        for _ in (bar := tqdm(range(steps), desc=title, disable=not progress)):
+        for step in range(1, steps + 1):
             with torch.enable_grad():
-                images = draw(texture_of(), batch, generator)
-                logits = model(images)
+                logits = model(draw(texture_of(), batch, generator))
                 likely = F.log_softmax(logits, 1)[:, target].mean()
-                loss = -likely if cost is None else cost() - likely
-            if not loss.isfinite():
-                raise ValueError("The model answers with NaN or infinity here. Look at its weights, and at the pictures.")
+                loss = -likely if cost is None else cost(step) - likely
+            check_finite(loss)
             for tensor, gradient in zip(free, torch.autograd.grad(loss, free), strict=True):
                 tensor.grad = gradient
             optimiser.step()
@@ -339,13 +353,26 @@ def _climb(model, free, texture_of, draw, target, cost, steps, batch, step_size,
                 project()
             history.append(likely.item())
             bar.set_postfix(probability=f"{math.exp(history[-1]):.2f}", refresh=False)
+            bar.update()
     except KeyboardInterrupt:
-        bar.write(f"{title} stopped after {len(history)} of {steps} steps; what there is is kept.")
+        bar.write(f"{title} stopped after {len(history)} of {steps} steps.")
         return history, True
+    finally:
+        bar.close()
     return history, False
 
 
-def _check_attack(model, texture, draw, target, mask, steps, batch, step_size):
+def _check_counts(step_size=1.0, **counts):
+    """Raise a ValueError unless each is a whole number, steps and passes 0 or more and the others 1 or more."""
+    for name, value in counts.items():
+        least = 0 if name in ("steps", "passes") else 1
+        if int(value) != value or value < least:
+            raise ValueError(f"{name}={value}: give a whole number, {least} or more.")
+    if not step_size > 0:
+        raise ValueError(f"step_size={step_size}: a step is longer than 0.")
+
+
+def _check_attack(model, texture, draw, target, mask):
     """Raise a ValueError unless all fits together. Returns the mask, all ones if it is None."""
     if not isinstance(texture, torch.Tensor) or texture.ndim != 3 or texture.shape[0] != 3:
         shape = tuple(texture.shape) if isinstance(texture, torch.Tensor) else type(texture).__name__
@@ -356,12 +383,7 @@ def _check_attack(model, texture, draw, target, mask, steps, batch, step_size):
         raise ValueError(f"The mask must have the shape {tuple(texture[:1].shape)}; got {tuple(mask.shape)}.")
     if not mask.any():
         raise ValueError("The mask is empty: there is no place that the attack may change.")
-    if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError("The model is in training mode, where its answers depend on the batch. Call model.eval() first.")
-    if steps < 0 or int(steps) != steps or batch < 1 or int(batch) != batch:
-        raise ValueError(f"steps={steps}, batch={batch}: give whole numbers, steps 0 or more and a batch of 1 or more.")
-    if not step_size > 0:
-        raise ValueError(f"step_size={step_size}: a step is longer than 0.")
+    check_eval(model)
     with torch.no_grad():
         images = draw(texture, 1, torch.Generator().manual_seed(0))
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or len(images) != 1:

@@ -7,6 +7,7 @@ the unfinished ones only. Attacks on an oracle that gives labels alone are in `l
 import torch
 import torch.nn.functional as F
 
+from medattack_edu.attacks._draws import coins, draw, home
 from medattack_edu.attacks._inputs import check_asking
 from medattack_edu.attacks.gradient import per_image, project
 from medattack_edu.attacks.oracle import QueriesRefused
@@ -89,7 +90,7 @@ def nes_attack(
     Raises:
         ValueError: if the inputs don't fit together, or the oracle has nothing left to ask.
     """
-    ids = check_asking(oracle, x, y, eps=eps, target=target, ids=ids, needs=("probabilities", "logits"))
+    ids = check_asking(oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits"))
     eps = per_image(eps, x)
     step_size = eps / 2 if step_size is None else per_image(step_size, x)
     affordable = purse(oracle, ids, queries)
@@ -125,12 +126,12 @@ def square_attack(
 
     Returns, Raises: as `nes_attack`.
     """
-    ids = check_asking(oracle, x, y, eps=eps, target=target, ids=ids, needs=("probabilities", "logits"))
+    ids = check_asking(oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits"))
     if not 0 < area <= 1:
         raise ValueError(f"area={area}: a square covers a share of the image, above 0 and at most 1.")
     eps = per_image(eps, x)
     affordable = purse(oracle, ids, queries)
-    x_adv, best = x.clone(), torch.full((len(x),), -float("inf"), device=x.device)
+    x_adv, best = x.clone(), torch.full((len(x),), -float("inf"), dtype=x.dtype, device=x.device)
     going = unfinished(oracle, x_adv, y, target, ids, affordable(torch.arange(len(x)), 1))
     for step in range(queries):
         going = affordable(going, 1)
@@ -141,7 +142,7 @@ def square_attack(
         else:
             proposal = with_square(x_adv[going], x[going], eps[going], side_of(step / queries, area, x), generator)
         try:
-            values = score_of(oracle, y, target, ids, going)(proposal)
+            values = score_of(oracle, y, target, ids, going)(proposal).to(best)
         except QueriesRefused:
             continue
         better = values > best[going]
@@ -203,8 +204,7 @@ def purse(oracle, ids, queries):
 def directions(pairs, x, grid, generator):
     """Standard normal directions (pairs, N, C, H, W), drawn where the generator lives; coarse and enlarged with a `grid`."""
     height, width = x.shape[-2:] if grid is None else (grid, grid)
-    here = "cpu" if generator is None else generator.device
-    u = torch.randn((pairs * len(x), x.shape[1], height, width), generator=generator, device=here).to(x)
+    u = draw(torch.randn, (pairs * len(x), x.shape[1], height, width), x, generator)
     if grid is not None:
         u = F.interpolate(u, x.shape[-2:], mode="nearest")
     return u.view(pairs, *x.shape)
@@ -228,11 +228,10 @@ def with_square(x_adv, x, eps, side, generator):
     A square that would change nothing is drawn again, as in the authors' code.
     """
     proposal = x_adv.clone()
-    here = "cpu" if generator is None else generator.device
     height, width = x.shape[-2:]
     for image in range(len(x)):
-        top = int(torch.randint(0, height - side + 1, (1,), generator=generator, device=here))
-        left = int(torch.randint(0, width - side + 1, (1,), generator=generator, device=here))
+        top = int(torch.randint(0, height - side + 1, (1,), generator=generator, device=home(generator)))
+        left = int(torch.randint(0, width - side + 1, (1,), generator=generator, device=home(generator)))
         window = (image, slice(None), slice(top, top + side), slice(left, left + side))
         for _ in range(REDRAWS):
             proposal[window] = (x[window] + eps[image] * coins((x.shape[1], 1, 1), x, generator)).clamp(0, 1)
@@ -240,8 +239,3 @@ def with_square(x_adv, x, eps, side, generator):
                 break
     return proposal
 
-
-def coins(shape, x, generator):
-    """Plus or minus one by the toss of a coin, of x's dtype and device, drawn where the generator lives."""
-    here = "cpu" if generator is None else generator.device
-    return 2 * torch.randint(0, 2, shape, generator=generator, device=here).to(x) - 1

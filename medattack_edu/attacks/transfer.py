@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from medattack_edu.attacks._draws import draw
+from medattack_edu.attacks._inputs import check_eval
 from medattack_edu.attacks.gradient import pgd
 
 
@@ -37,8 +39,8 @@ class Ensemble(nn.Module):
         super().__init__()
         if not models:
             raise ValueError("An ensemble needs a model or more.")
-        if any(model.training for model in models):
-            raise ValueError("A model of the ensemble is in training mode. Call .eval() on each first.")
+        for model in models:
+            check_eval(model, "A model of the ensemble")
         self.models = nn.ModuleList(models)
         self.training = False
 
@@ -47,7 +49,7 @@ class Ensemble(nn.Module):
 
 
 class DiverseInputs(nn.Module):
-    """A model that sees each batch shrunk and shifted at random, as often as `probability` says (arXiv 1803.06978)."""
+    """A model that sees each image shrunk and shifted at random, as often as `probability` says (arXiv 1803.06978)."""
 
     SMALLEST = 0.85  # side of the shrunken image, as a share: the paper's 299 of 330 pixels, a little bolder
 
@@ -62,13 +64,15 @@ class DiverseInputs(nn.Module):
         return self.model(self.diverse(x))
 
     def diverse(self, x):
-        """The images (N, C, H, W), perhaps shrunk and put somewhere on black; the same shape."""
-        chance, shrink, down, across = torch.rand(4, generator=self.generator).tolist()
-        if chance >= self.probability:
+        """The images (N, C, H, W), each perhaps shrunk and put somewhere on black; the same shape."""
+        if not self.probability:
             return x
-        height, width = x.shape[-2:]
+        chance, shrink, down, across = draw(torch.rand, (len(x), 4), x, self.generator).T
         share = self.SMALLEST + (1 - self.SMALLEST) * shrink
-        new_height, new_width = max(1, round(share * height)), max(1, round(share * width))
-        small = F.interpolate(x, (new_height, new_width), mode="bilinear", antialias=False)
-        top, left = round(down * (height - new_height)), round(across * (width - new_width))
-        return F.pad(small, (left, width - new_width - left, top, height - new_height - top))
+        # Where each pixel looks, from -1 to 1 over the image as it came: beyond that is black.
+        view = x.new_zeros(len(x), 2, 3)
+        view[:, 0, 0] = view[:, 1, 1] = 1 / share
+        view[:, 0, 2], view[:, 1, 2] = (((1 - share) * (1 - 2 * place)) / share for place in (across, down))
+        grid = F.affine_grid(view, x.shape, align_corners=False)
+        seen = F.grid_sample(x, grid, "bilinear", "zeros", align_corners=False)
+        return torch.where((chance < self.probability).view(-1, 1, 1, 1), seen, x)

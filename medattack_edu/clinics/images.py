@@ -46,9 +46,10 @@ class ImageSet:
         """Draw `n` images without replacement, the same ones for the same seed.
 
         Args:
-            n: how many; if the set holds fewer, you get all of them and are told so once.
+            n: how many; if the set holds fewer, you get as many as there are and are told so once.
             seed: of the draw.
-            balanced: as many of one class as of the other (one more healthy image if `n` is odd).
+            balanced: as many of one class as of the other (one more healthy image if `n` is odd). Of a class that has fewer than
+                half of `n` images you get all, and as many of the other.
 
         Returns:
             x (n, 3, H, W), float32 in [0, 1], and y (n,), int64, both on the device, in random order.
@@ -58,14 +59,21 @@ class ImageSet:
         generator = runtime.generator(seed)
         order = torch.randperm(len(self), generator=generator)
         if balanced:
-            shares = (n - n // 2, n // 2)
+            counts = [int((self.labels == label).sum()) for label in (0, 1)]
+            share = min(n // 2, *counts)
+            one_more = n % 2 == 1 and share == n // 2 < counts[0]
+            shares = (share + one_more, share)
             chosen = torch.cat([order[self.labels[order] == label][:share] for label, share in enumerate(shares)])
             order = chosen[torch.randperm(len(chosen), generator=generator)]
         chosen = order[:n]
         if len(chosen) < n and not self._said_all:
             self._said_all = True
-            kind = " balanced" if balanced else ""
-            warnings.warn(f"You asked for {n}{kind} images; this set has {len(chosen)}: all are used.", stacklevel=2)
+            if balanced:
+                rare = self.classes[counts.index(min(counts))]
+                words = f"You asked for {n} balanced images; this set has {min(counts)} {rare}: {len(chosen)} are used, half of each class."
+            else:
+                words = f"You asked for {n} images; this set has {len(chosen)}: all are used."
+            warnings.warn(words, stacklevel=2)
         x = self.images[chosen].to(runtime.device()).float() / 255
         return x, self.labels[chosen].to(runtime.device())
 

@@ -19,18 +19,18 @@ from medattack_edu.explore.panels import (
     LEVELS,
     as_bytes,
     as_rows,
+    class_names,
     draw_answer,
     in_levels,
     magnification,
     magnified,
     packed,
     patients,
-    percent,
     percent_range,
-    readable,
     ready,
 )
 from medattack_edu.explore.widget import chooser, interactive, slider
+from medattack_edu.show import percent
 
 ATTACKS = {"NES": nes_attack, "NES in blocks": partial(nes_attack, grid=8), "Square": square_attack}
 MOST_PATIENTS = 8  # each costs two attacks
@@ -85,7 +85,7 @@ class AskingStudy:
         if queries < 1 or eps <= 0:
             raise ValueError(f"queries={queries}, eps={eps:g}: an attack has a query or more, in a ball larger than 0.")
         model = ready(model, x, y, classes, eps)
-        self.classes, self.truth, self.eps, self.budget = readable(classes), y.cpu(), eps, queries
+        self.classes, self.truth, self.eps, self.budget = class_names(classes), y.cpu(), eps, queries
         self.stops = tuple(sorted({round(queries * k / STOPS) for k in range(STOPS + 1)}))
         self.magnified, self.size = magnification(eps), x[0].numel()
         self.images, self.records = as_rows(x), {}

@@ -10,8 +10,9 @@ from medattack_edu import metrics
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore import readers as theory
 from medattack_edu.explore.canvas import Canvas, Plot
-from medattack_edu.explore.panels import percent, percent_range, readable
+from medattack_edu.explore.panels import class_names, percent_range
 from medattack_edu.explore.widget import interactive, slider
+from medattack_edu.show import percent
 
 THRESHOLDS = tuple(percent / 100 for percent in range(101))
 # 23.8 % of those analysed in the IDx-DR trial were sick (Abramoff et al. 2018, npj Digit Med 1:39).
@@ -53,7 +54,7 @@ class ThresholdStudy:
     BINS = 20
 
     def __init__(self, scores, classes):
-        self.scores, self.classes = scores, readable(classes)
+        self.scores, self.classes = scores, class_names(classes)
         self.sick = scores.labels == 1
         if not self.sick.any() or self.sick.all():
             kind = "sick" if self.sick.any() else "healthy"

@@ -6,7 +6,7 @@ How a picture is put together is each explorer's own; lines, words and bars are 
 import numpy as np
 import torch
 
-from medattack_edu import metrics
+from medattack_edu import metrics, show
 from medattack_edu.attacks._inputs import check_inputs
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore.canvas import enlarged
@@ -28,6 +28,11 @@ def ready(model, x, y, classes, eps):
     logits = metrics.logits(model, x[:1]).shape[1]
     if (len(classes), logits) != (2, 2):
         raise ValueError(f"{len(classes)} class names and {logits} logits an image came; explorers show two of each.")
+    return frozen(model)
+
+
+def frozen(model):
+    """The model with cheaper answers and gradients, if it is a module."""
     return freeze(model) if isinstance(model, torch.nn.Module) else model
 
 
@@ -36,19 +41,14 @@ def patients(labels, classes):
     return [(f"{row + 1}, truth: {classes[label]}", row) for row, label in enumerate(labels.tolist())]
 
 
-def readable(classes):
+def class_names(classes):
     """Class names as words: no underscores."""
-    return tuple(str(name).replace("_", " ") for name in classes)
+    return tuple(map(show.readable, classes))
 
 
 def in_levels(eps):
     """A size in pixel units, as it is written: 2/255."""
     return f"{eps * LEVELS:g}/255"
-
-
-def percent(share):
-    """A share in whole per cent."""
-    return f"{100 * share:.0f} %"
 
 
 def percent_range(estimate):

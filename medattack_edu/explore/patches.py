@@ -13,13 +13,14 @@ import torch
 from tqdm.auto import tqdm
 
 from medattack_edu import metrics
+from medattack_edu.attacks._inputs import check_eval
 from medattack_edu.attacks.patches import ANGLES, place
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore.canvas import Canvas, Plot, enlarged, fitted
-from medattack_edu.explore.panels import as_bytes, as_rows, percent, percent_range, readable
+from medattack_edu.explore.panels import as_bytes, as_rows, class_names, frozen, percent_range
 from medattack_edu.explore.widget import chooser, interactive, slider
-from medattack_edu.models.freeze import freeze
 from medattack_edu.scenes.photographs import read_photo
+from medattack_edu.show import percent
 
 TURNS = tuple(range(-180, 181, 15))  # degrees: all the way round, upside down at both ends
 SCALES = (0.3, 0.4, 0.5)
@@ -93,7 +94,7 @@ class PatchStudy:
             raise ValueError("Give one angle or more in `turns`, and one scale or more in `scales`.")
         self.scenes = scenes
         self.models = {name: frozen(scene.model) for name, scene in scenes.items()}
-        self.classes = {name: readable(scene.classes) for name, scene in scenes.items()}
+        self.classes = {name: class_names(scene.classes) for name, scene in scenes.items()}
         self.clean = {name: metrics.logits(self.models[name], scene.x).softmax(1).cpu() for name, scene in scenes.items()}
         self.success, self._known = {}, {}
         rounds = len(scenes) * len(self.scales) * len(self.turns)
@@ -283,7 +284,7 @@ class OwnPhoto:
     BARS = 3
 
     def __init__(self, scene, decoy, scale, location):
-        self.scene, self.model, self.classes = scene, frozen(scene.model), readable(scene.classes)
+        self.scene, self.model, self.classes = scene, frozen(scene.model), class_names(scene.classes)
         target = self.classes[scene.target]
         where = {"location": location, "scale": scale}
         self.versions = {
@@ -335,16 +336,10 @@ def check_scenes(scenes):
             raise ValueError(f"Scene {name!r} has {len(scene.classes)} classes, 0 to {len(scene.classes) - 1}; its target is {scene.target}.")
         if len(scene.names) not in (0, len(scene.x)):
             raise ValueError(f"Scene {name!r} has {len(scene.x)} images and {len(scene.names)} names. Give one for each, or none.")
-        if getattr(scene.model, "training", False):
-            raise ValueError(f"The model of scene {name!r} is in training mode, where its answers depend on the batch. Call .eval() first.")
+        check_eval(scene.model, f"The model of scene {name!r}")
         answered = metrics.logits(scene.model, scene.x[:1]).shape[1]
         if answered != len(scene.classes):
             raise ValueError(f"Scene {name!r} has {len(scene.classes)} class names, and its model answers with {answered} logits.")
-
-
-def frozen(model):
-    """The model with cheaper answers, if it is a module."""
-    return freeze(model) if isinstance(model, torch.nn.Module) else model
 
 
 def nearest(value, stops):

@@ -17,18 +17,18 @@ from medattack_edu.explore.panels import (
     LEVELS,
     as_bytes,
     as_rows,
+    class_names,
     draw_answer,
     in_levels,
     magnification,
     magnified,
     packed,
     patients,
-    percent,
     percent_range,
-    readable,
     ready,
 )
 from medattack_edu.explore.widget import chooser, interactive, slider
+from medattack_edu.show import percent
 
 STOPS = (0, 1 / 4, 1 / 2, 3 / 4, 1, 1.5, 2, 3, 4, 6, 8)
 SHOWN = 16  # patients whose images are kept; all of them count in the curve
@@ -75,7 +75,7 @@ class EpsilonStudy:
             raise ValueError(f"attacks={tuple(attacks)!r}: name one or more of {', '.join(SERIES)}.")
         self.eps = tuple(stop / LEVELS for stop in sorted(set(stops)))
         model = ready(model, x, y, classes, max(self.eps))
-        self.classes, self.truth, self.n = readable(classes), y.cpu(), len(x)
+        self.classes, self.truth, self.n = class_names(classes), y.cpu(), len(x)
         self.largest = max(self.eps) or 1 / LEVELS
         self.magnified = magnification(self.largest)
         self.images = as_rows(x[:SHOWN])

@@ -19,18 +19,18 @@ from medattack_edu.explore.panels import (
     LEVELS,
     as_bytes,
     as_rows,
+    class_names,
     draw_answer,
     in_levels,
     magnification,
     magnified,
     packed,
     patients,
-    percent,
     percent_range,
-    readable,
     ready,
 )
 from medattack_edu.explore.widget import chooser, interactive, slider
+from medattack_edu.show import percent, readable
 
 STOPS = (0, 1, 2, 4, 8)
 SHOWN = 12  # patients whose images are kept; all of them count in the matrix
@@ -63,8 +63,8 @@ def transfer(models, x, y, classes=("healthy", "disease"), targets=None, stops=S
     study = TransferStudy(models, x, y, classes, models if targets is None else targets, stops, steps)
     first = next((name for name in study.sources if name != study.targets[0]), NOISE)
     controls = {
-        "source": chooser("made on", [(readable_name(name), name) for name in study.sources], first),
-        "target": chooser("tried on", [(readable_name(name), name) for name in study.targets]),
+        "source": chooser("made on", [(readable(name), name) for name in study.sources], first),
+        "target": chooser("tried on", [(readable(name), name) for name in study.targets]),
         "eps": slider("eps", study.eps, study.eps[-2:][0], [in_levels(size) for size in study.eps]),
         "patient": chooser("patient", patients(y[:SHOWN], study.classes)),
     }
@@ -89,7 +89,7 @@ class TransferStudy:
         }
         self.sources, self.targets = (*models, NOISE), tuple(targets)
         self.same = {(s, t) for s in models for t in targets if models[s] is targets[t]}
-        self.classes, self.truth, self.n = readable(classes), y.cpu(), len(x)
+        self.classes, self.truth, self.n = class_names(classes), y.cpu(), len(x)
         self.magnified = magnification(max(self.eps) or 1 / LEVELS)
         self.images = as_rows(x[:SHOWN])
         judges = {name: every[id(model)] for name, model in targets.items()}
@@ -151,7 +151,7 @@ class TransferStudy:
         by_class = "; ".join(f"{name} {rate}" for name, rate in facts["by_class"].items())
         return (
             f"Patient {values['patient'] + 1}, truth {facts['truth']}. {self._made_on(facts['source'])}, eps "
-            f"{in_levels(facts['eps'])}, tried on {readable_name(facts['target'])}: it answers {facts['answer']} with probability "
+            f"{in_levels(facts['eps'])}, tried on {readable(facts['target'])}: it answers {facts['answer']} with probability "
             f"{max(facts['attacked']):.2f}, before the attack {facts['truth']} with {facts['clean'][self._label(values['patient'])]:.2f}. "
             f"Over all patients this turns {facts['success']} of its right answers. By class: {by_class}."
         )
@@ -177,7 +177,7 @@ class TransferStudy:
         ):
             canvas.title(x, title)
             canvas.paste(x, ink.TOP, image)
-        below, who = ink.TOP + self.SIDE + 8, readable_name(target)
+        below, who = ink.TOP + self.SIDE + 8, readable(target)
         for x, when, answer in ((left, "before", facts["clean"]), (right, "after", facts["attacked"])):
             canvas.text(x, below, ink.fitted(f"{who} {when}:", self.SIDE), ink.SMALL, ink.GREY)
             draw_answer(canvas, x, below + 20, self.SIDE, answer, self.classes, self._label(patient))
@@ -188,7 +188,7 @@ class TransferStudy:
 
     def _about(self, facts):
         """What stands below the perturbation, line by line: where it comes from, and whether the patient counts."""
-        made, tried = (ink.fitted(readable_name(facts[key]), self.SIDE - 80) for key in ("source", "target"))
+        made, tried = (ink.fitted(readable(facts[key]), self.SIDE - 80) for key in ("source", "target"))
         where = (
             ["random noise: no model", "was needed for it"]
             if facts["source"] == NOISE
@@ -212,7 +212,7 @@ class TransferStudy:
             canvas.text(
                 centre,
                 ink.TOP + 12,
-                ink.fitted(readable_name(name), wide - 4, ink.SMALL, chosen),
+                ink.fitted(readable(name), wide - 4, ink.SMALL, chosen),
                 ink.SMALL,
                 bold=chosen,
                 anchor="mm",
@@ -222,7 +222,7 @@ class TransferStudy:
         for row, name in enumerate(self.sources):
             # A gap before the control: it is no attack.
             y = top + row * tall + (6 if name == NOISE else 0)
-            words = ink.fitted(readable_name(name), self.NAMES - 8, ink.SMALL, name == source)
+            words = ink.fitted(readable(name), self.NAMES - 8, ink.SMALL, name == source)
             canvas.text(x, y + tall / 2, words, ink.SMALL, bold=name == source, anchor="lm")
             for column, tried in enumerate(self.targets):
                 rate = self.success[name, tried, stop][0]
@@ -255,7 +255,7 @@ class TransferStudy:
     def _spell_out(self, canvas, x, y, source, target, stop):
         """The chosen cell in words: all patients, then each class."""
         success, by_class = self.success[source, target, stop]
-        made, tried = readable_name(source), readable_name(target)
+        made, tried = readable(source), readable(target)
         canvas.text(
             x, y, ink.fitted(f"{made} → {tried}: {rate_in_words(success)}", ink.WIDTH - 8 - x, bold=True), bold=True
         )
@@ -268,7 +268,7 @@ class TransferStudy:
             )
 
     def _made_on(self, source):
-        return "Random noise" if source == NOISE else f"An attack made on {readable_name(source)}"
+        return "Random noise" if source == NOISE else f"An attack made on {readable(source)}"
 
     def _label(self, patient):
         return int(self.truth[patient])
@@ -286,11 +286,6 @@ def check_models(models, targets):
             raise ValueError(f"{what} must be a dictionary {{name: model}} of 1 to {MOST_MODELS}; {came}.")
     if NOISE in models:
         raise ValueError(f"{NOISE!r} is the control's name here. Call the model otherwise.")
-
-
-def readable_name(name):
-    """A model's name as words."""
-    return str(name).replace("_", " ")
 
 
 def rate_in_words(rate):

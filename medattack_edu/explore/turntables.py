@@ -13,11 +13,12 @@ from IPython.display import Image as Picture
 from tqdm.auto import tqdm
 
 from medattack_edu import metrics
-from medattack_edu.attacks._inputs import check_images, check_logits
+from medattack_edu.attacks._inputs import check_eval, check_images, check_logits
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore.canvas import Canvas, enlarged, fitted
-from medattack_edu.explore.panels import as_bytes, as_rows, percent
+from medattack_edu.explore.panels import as_bytes, as_rows
 from medattack_edu.explore.widget import chooser, interactive, slider
+from medattack_edu.show import percent, readable
 
 AT_ONCE = 12  # poses drawn and asked about together; memory sets it
 MOST_POSES = 400  # of one look: more would take minutes to ask about, and their cells couldn't be told apart
@@ -238,7 +239,7 @@ class TurntableStudy:
 
     def name(self, label):
         """A class as words."""
-        return str(self._names.get(label, f"class {label}")).replace("_", " ")
+        return readable(self._names.get(label, f"class {label}"))
 
     def _pose(self, turn, tilt):
         """Row and column of the pose nearest to these degrees."""
@@ -291,10 +292,7 @@ def check_drawn(images, part, name):
 
 def check_classes(model, images, truth, target):
     """Raise a ValueError unless the model is ready and knows both classes, which differ."""
-    if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError(
-            "The model is in training mode, where its answers depend on the batch. Call model.eval() first."
-        )
+    check_eval(model)
     classes = check_logits(model, images[:1])
     if not (0 <= truth < classes and 0 <= target < classes) or truth == target:
         raise ValueError(

@@ -19,12 +19,12 @@ from medattack_edu.explore.panels import (
     as_bytes,
     as_levels,
     as_rows,
+    class_names,
     draw_answer,
     in_levels,
     magnification,
     magnified,
     patients,
-    readable,
     ready,
 )
 from medattack_edu.explore.widget import chooser, interactive
@@ -81,7 +81,7 @@ class StepsStudy:
         if steps < 1 or eps <= 0:
             raise ValueError(f"steps={steps}, eps={eps:g}: a walk has a step or more, in a ball larger than 0.")
         model = ready(model, x, y, classes, eps)
-        self.classes, self.truth, self.eps, self.last = readable(classes), y.cpu(), eps, steps
+        self.classes, self.truth, self.eps, self.last = class_names(classes), y.cpu(), eps, steps
         self.magnified = magnification(eps)
         self.images = as_rows(x)
         with tqdm(total=steps + len(x) * len(ASIDES), desc="walking, and mapping the loss", leave=False) as bar:

@@ -104,6 +104,9 @@ def finetune(
 
     Returns:
         A History. The model is left in eval mode.
+
+    Raises:
+        ValueError: if the loss becomes NaN or infinite.
     """
     from tqdm.auto import tqdm
 
@@ -114,7 +117,7 @@ def finetune(
     model.requires_grad_(False)
     for parameter in chosen:
         parameter.requires_grad_(True)
-    steps = max(1, epochs * (len(train) // BATCH))
+    steps = epochs * max(1, len(train) // BATCH)
     optimiser = torch.optim.AdamW(chosen, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps + 1)
     weight = class_weights(train.labels).to(device)
@@ -133,6 +136,11 @@ def finetune(
                     x = x.to(device, memory_format=torch.channels_last)
                     y = train.labels[rows].to(device)
                     loss, logits = train_step(model, x, y, optimiser, weight)
+                    if not math.isfinite(loss):
+                        raise ValueError(
+                            f"The training diverged: at step {len(history.loss) + 1} the loss is {loss}. Start again with a fresh model and "
+                            f"a smaller learning rate than lr={lr:g}."
+                        )
                     schedule.step()
                     seen.append((logits, y))
                     history.loss.append(loss)

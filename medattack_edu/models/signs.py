@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from medattack_edu import runtime
+from medattack_edu.cache import digest_of, kept
 from medattack_edu.models.freeze import freeze
 from medattack_edu.models.small_cnn import SmallCNN
-from medattack_edu.models.store import digest_of, kept
 from medattack_edu.scenes import signs, streets
 
 STEPS, BATCH = 100, 64

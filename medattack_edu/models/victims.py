@@ -1,14 +1,10 @@
 """Models that are trained once and then read from the cache. How they train is in `finetune`; on what, the caller says."""
 
-import contextlib
-import hashlib
-import json
-import warnings
 from pathlib import Path
 
 import torch
 
-from medattack_edu import runtime
+from medattack_edu import cache, runtime
 from medattack_edu.models import efficientnet_lite
 from medattack_edu.models.finetune import augmentation, finetune
 from medattack_edu.models.small_cnn import SmallCNN
@@ -20,7 +16,7 @@ IMAGES_SEEN = 4600  # in training, however many there are: about a minute on 2 c
 # a third of the time for a step, which pays for more epochs and stronger augmentation.
 UNTRAINED_BLOCKS = 5
 START_SMALL = 0.6  # share of the steps that see smaller images, which saves another quarter of the time and no AUC
-RECIPE_FILES = ("efficientnet_lite.py", "finetune.py", "small_cnn.py", "victims.py")
+RECIPE_FILES = [Path(__file__).with_name(name) for name in ("efficientnet_lite.py", "finetune.py", "small_cnn.py", "victims.py")]
 
 
 def new_model(backbone, num_classes=2, pretrained=True, seed=0):
@@ -64,18 +60,11 @@ def trained(images, *, name, fingerprint, backbone="efficientnet_lite0", pretrai
         A model in eval mode, without parameter gradients, on the device: pixels in [0, 1] to two logits.
     """
     epochs = epochs or max(1, round(IMAGES_SEEN / len(images)))
-    recipe = {
-        "images": fingerprint,
-        "backbone": backbone,
-        "pretrained": pretrained,
-        "epochs": epochs,
-        "seed": seed,
-        "code": _code_digest(),
-    }
-    path = runtime.cache_dir("victims") / f"{name.replace(' ', '-')}-{_digest(recipe)}.safetensors"
+    key = cache.digest_of(RECIPE_FILES, fingerprint, backbone, pretrained, epochs, seed)
+    path = runtime.cache_dir("victims") / f"{name.replace(' ', '-')}-{key}.safetensors"
     model = new_model(backbone, pretrained=pretrained, seed=seed)
-    if not _read(model, path):
-        title = f"training the {name} (once; a minute or so on 2 cores)"
+
+    def train():
         history = finetune(
             model,
             images,
@@ -85,10 +74,14 @@ def trained(images, *, name, fingerprint, backbone="efficientnet_lite0", pretrai
             seed=seed,
             parameters=upper_layers(model) if pretrained else None,
             start_small=START_SMALL,
-            title=title,
+            title=f"training the {name} (once; a minute or so on 2 cores)",
         )
-        if not history.interrupted:  # half a victim is good enough to look at, not to keep
-            _write(model.cpu(), path, recipe)
+        state = model.cpu().state_dict()
+        if history.interrupted:  # half a victim is good enough to look at, not to keep
+            raise cache.Unfinished(state)
+        return state
+
+    model.load_state_dict(cache.kept(path, train))
     model.eval().to(runtime.device(), memory_format=torch.channels_last)
     return model.requires_grad_(False)
 
@@ -104,36 +97,3 @@ def upper_layers(model):
 def cached_names():
     """Names of the models in the cache, sorted."""
     return sorted(path.stem for path in runtime.cache_dir("victims").glob("*.safetensors"))
-
-
-def _digest(recipe):
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _code_digest():
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in RECIPE_FILES)).hexdigest()[:12]
-
-
-def _read(model, path):
-    """Load the weights in `path` into `model`; False if they aren't there or are damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.exists():
-        return False
-    try:
-        model.load_state_dict(load_file(path))
-        return True
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        warnings.warn(f"The cached model {path.name} is damaged ({reason}); it is trained again.", stacklevel=3)
-        return False
-
-
-def _write(model, path, recipe):
-    from safetensors.torch import save_file
-
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with contextlib.suppress(FileExistsError), runtime.atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={key: str(value) for key, value in recipe.items()})

@@ -369,7 +369,7 @@ BAD_INPUT = {
     "a model in training mode": ({"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)).train()}, "model.eval()"),
     "a model that gives probabilities": ({"model": Probabilities().eval()}, "take the softmax out"),
     "a model that gives NaN": ({"model": Broken().eval()}, "NaN or infinity"),
-    "a model that gives NaN later": ({"model": BrokenLater().eval()}, "NaN or infinity on these images"),
+    "a model that gives NaN later": ({"model": BrokenLater().eval()}, "NaN or infinity. Look at its weights"),
     "a model with one number an image": ({"model": Flat().eval()}, "must answer with logits (N, classes)"),
 }
 
@@ -393,12 +393,62 @@ def test_bad_input_is_named(attack, what):
         ({"restarts": 0}, "at least one walk"),
         ({"restarts": 2, "random_start": False}, "same way each time"),
         ({"step_size": 0}, "longer than 0"),
+        ({"step_size": torch.tensor([0.1, float("nan"), 0.1, 0.1])}, "longer than 0"),
+        ({"step_size": torch.full((3,), 0.1)}, "one for each of the 4 images"),
+        ({"norm": "2", "eps": -1.0}, "0 or more"),
+        ({"norm": "2", "eps": float("nan")}, "0 or more"),
+        ({"norm": "2", "eps": float("inf")}, "finite"),
+        ({"norm": "2", "eps": "a"}, "must be a number"),
+        ({"norm": "2", "eps": torch.ones(3)}, "3 radii for 4 images"),
         ({"momentum": 2}, "between 0 and 1"),
     ],
 )
 def test_options_that_pgd_cannot_follow_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        attacks.pgd(tiny.model(), X, Y, eps=EPS, **options)
+        attacks.pgd(tiny.model(), X, Y, **{"eps": EPS} | options)
+
+
+class ManyClasses(torch.nn.Module):
+    """Ten classes and a rough landscape: the highest loss isn't always an answer that is wrong."""
+
+    def __init__(self):
+        super().__init__()
+        draw = torch.Generator().manual_seed(5)
+        self.first, self.last = (torch.randn(shape, generator=draw) for shape in ((48, 24), (24, 10)))
+        self.training = False
+
+    def forward(self, x):
+        return torch.tanh(x.flatten(1) @ self.first) @ self.last
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_restarts_never_lose_a_success(early):
+    model, x = ManyClasses(), torch.rand(200, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    y = model(x).argmax(1)
+    options = {"eps": 0.02, "steps": 3, "stop_when_fooled": early}
+    draw = torch.Generator().manual_seed(0)
+    each = [model(attacks.pgd(model, x, y, generator=draw, **options)).argmax(1) != y for _ in range(5)]
+    together = attacks.pgd(model, x, y, restarts=5, generator=torch.Generator().manual_seed(0), **options)
+    found = model(together).argmax(1) != y
+    assert 0 < torch.stack(each).any(0).sum() < len(x)
+    if early:
+        assert found.sum() >= torch.stack(each).sum(1).max()
+    else:
+        assert torch.equal(found, torch.stack(each).any(0))
+
+
+def test_the_smallest_eps_towards_a_target_is_that_of_the_target():
+    model, x = ManyClasses(), torch.rand(40, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    answers = model(x)
+    y, target = answers.argmax(1), answers.topk(3).indices[:, 2]
+    y[0] = target[0] = answers[0].argmax()  # answered as wanted before
+    options = {"largest": 0.2, "halvings": 8, "steps": 5, "random_start": False}
+    to_target, to_any = (gradient.smallest_eps(model, x, y, target=t, **options) for t in (target, None))
+    assert to_target[0] == 0
+    found = to_target.isfinite()
+    assert found.sum() > 10 and (to_target[found][1:] >= to_any[found][1:] - 0.02).all()
+    reached = attacks.pgd(model, x[found], y[found], eps=to_target[found], target=target[found], steps=5, random_start=False)
+    assert torch.equal(model(reached).argmax(1), target[found])
 
 
 def test_a_model_with_probabilities_is_recognised_and_logits_that_add_up_to_one_are_not():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medattack_edu import attacks, metrics, show
+from medattack_edu import attacks, metrics, runtime, show
 from medattack_edu.attacks.transfer import DiverseInputs, Ensemble
 from medattack_edu.models.small_cnn import SmallCNN
 
@@ -86,16 +86,42 @@ def test_diverse_inputs_keep_shape_and_range_and_lie_on_black(seed, height, widt
     x = torch.full((2, 3, height, width), 0.7)
     seen = DiverseInputs(torch.nn.Identity(), 1.0, generator(seed))(x)
     assert seen.shape == x.shape and seen.min() >= 0 and seen.max() <= 0.7 + 1e-6
-    covered = (seen[0, 0] > 0).float().mean()
-    assert covered >= (0.85 - 1 / min(height, width)) ** 2
+    covered = (seen[:, 0] > 0).float().mean((1, 2))
+    assert (covered >= (0.85 - 1 / min(height, width)) ** 2).all()
+    assert ((seen - 0.7).abs() < 1e-4).float().mean() > 0.5  # shrunk and shifted, and no darker
 
 
-def test_diverse_inputs_are_as_frequent_as_asked_for(batch):
+def test_diverse_inputs_are_as_frequent_as_asked_for_and_each_image_has_its_own(batch):
     x, _ = batch
     model = DiverseInputs(torch.nn.Identity(), 0.5, generator())
-    changed = sum(not torch.equal(model(x), x) for _ in range(200))
-    assert 70 < changed < 130
+    changed = torch.stack([(model(x) != x).flatten(1).any(1) for _ in range(20)])
+    assert 0.4 < changed.float().mean() < 0.6
+    assert not changed.all(1).any() and changed.any(1).all()  # never all of a batch alike
     assert torch.equal(DiverseInputs(torch.nn.Identity(), 0.0, generator())(x), x)
+
+
+def test_diverse_inputs_are_the_same_where_images_take_turns(batch, cousins, monkeypatch):
+    x, y = batch
+
+    def attacked():
+        runtime._free_lately.cache_clear()
+        return attacks.transfer_attack(cousins, x, y, eps=EPS, steps=3, generator=generator(3))
+
+    together = attacked()
+    monkeypatch.setattr(runtime, "memory", lambda: (2 * 250 * 3 * x[0].numel() * 4, 1e9, False))
+    in_turns = attacked()
+    runtime._free_lately.cache_clear()
+    assert ((together - in_turns).abs() > 1e-6).float().mean() < 1e-3  # a gradient near 0 may flip its sign
+
+
+def test_an_image_that_is_shrunk_lies_where_it_was_put():
+    x = torch.zeros(1, 1, 40, 40)
+    x[..., 10:30, 10:30] = 1
+    seen = torch.cat([DiverseInputs(torch.nn.Identity(), 1.0, generator(seed))(x) for seed in range(30)])
+    assert (seen.sum((1, 2, 3)) <= 400.5).all() and (seen.sum((1, 2, 3)) >= 0.85**2 * 400 - 20).all()
+    places = torch.nonzero(seen[:, 0] > 0.5).float()
+    middle = torch.stack([places[places[:, 0] == k, 1:].mean(0) for k in range(30)])
+    assert middle.std(0).min() > 0.3 and ((middle - 19.5).abs() <= 0.15 * 20 + 0.5).all()
 
 
 @pytest.mark.parametrize(

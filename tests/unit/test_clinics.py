@@ -49,6 +49,15 @@ def test_a_balanced_sample_holds_as_many_of_each_class():
     assert y.sum() == 3
 
 
+def test_a_balanced_sample_of_a_rare_disease_stays_balanced_and_says_why_it_is_small():
+    with pytest.warns(UserWarning, match="asked for 14 balanced images; this set has 5 sick: 10 are used, half of each class"):
+        _, y = image_set().sample(14, balanced=True)
+    assert y.bincount().tolist() == [5, 5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image_set().sample(11, balanced=True)[1].bincount().tolist() == [6, 5]
+
+
 def test_asking_for_more_than_there_is_gives_all_and_says_so_once():
     images = image_set()
     with pytest.warns(UserWarning, match="asked for 99 images; this set has 20"):
@@ -104,7 +113,7 @@ def test_a_size_that_phantoms_are_not_made_for_is_named(size):
         phantoms.draw("fundus", 1, seed=0, size=size)
 
 
-def test_phantoms_come_from_the_cache_the_second_time_and_are_drawn_again_when_it_is_damaged(few_phantoms, monkeypatch, capsys):
+def test_phantoms_come_from_the_cache_the_second_time_and_are_drawn_again_when_it_is_damaged(few_phantoms, monkeypatch):
     first = phantoms.load("derm", 64)
     (file,) = runtime.cache_dir("phantoms").glob("*.safetensors")
 
@@ -115,8 +124,8 @@ def test_phantoms_come_from_the_cache_the_second_time_and_are_drawn_again_when_i
         patch.setattr(phantoms, "draw_many", fail)
         assert torch.equal(phantoms.load("derm", 64).test.images, first.test.images)
     file.write_bytes(file.read_bytes()[:1000])
-    assert torch.equal(phantoms.load("derm", 64).test.images, first.test.images)
-    assert "damaged" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="damaged.*made again"):
+        assert torch.equal(phantoms.load("derm", 64).test.images, first.test.images)
 
 
 def test_no_patient_is_in_two_splits(few_phantoms):
@@ -241,7 +250,7 @@ def test_a_damaged_victim_is_noticed_said_and_trained_again(quick_training, few_
     victim(few_images)
     (file,) = runtime.cache_dir("victims").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.warns(UserWarning, match="damaged.*trained again"):
+    with pytest.warns(UserWarning, match="damaged.*made again"):
         victim(few_images)
     assert len(quick_training) == 2
     victim(few_images)
@@ -254,7 +263,7 @@ def test_an_interrupted_victim_is_handed_out_but_not_kept(monkeypatch, quick_tra
     assert victims.cached_names() == []
 
 
-def test_a_write_that_fails_leaves_no_half_victim(monkeypatch, quick_training, few_images):
+def test_a_victim_that_cannot_be_kept_is_handed_out_and_no_half_of_it_is_left(monkeypatch, quick_training, few_images):
     import safetensors.torch
 
     def full_disk(state, path, metadata=None):
@@ -262,9 +271,10 @@ def test_a_write_that_fails_leaves_no_half_victim(monkeypatch, quick_training, f
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
-    with pytest.raises(runtime.CacheUnavailable, match="disk is full"):
-        victim(few_images)
-    assert list(runtime.cache_dir("victims").iterdir()) == []
+    with pytest.warns(UserWarning, match="can't be kept.*disk is full"):
+        model = victim(few_images)
+    assert model.classifier.bias.abs().min() > 0.5  # the one that was trained
+    assert list(runtime.cache_dir("victims").glob("*.safetensors")) == []
 
 
 def test_a_backbone_that_is_not_there_is_named():

@@ -53,6 +53,26 @@ def test_a_perfect_auc_of_four_images_is_not_certain(order, expected):
     assert estimate.high - estimate.low > 0.2
 
 
+class Diverged(torch.nn.Module):
+    def forward(self, x):
+        return torch.full((len(x), 2), math.nan)
+
+
+def test_a_model_that_answers_nan_gets_no_score():
+    x, y = tiny.images(4)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        metrics.evaluate(Diverged().eval(), x, y)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        metrics.attack_success(Diverged().eval(), x, x, y)
+    with pytest.raises(ValueError, match="2 of 4 scores are NaN"):
+        metrics.auc(torch.tensor([math.nan, 0.2, math.nan, 0.3]), y)
+
+
+def test_a_plain_function_can_be_evaluated():
+    x, y = tiny.images(4)
+    assert metrics.evaluate(lambda images: tiny.model()(images), x, y).accuracy == metrics.evaluate(tiny.model(), x, y).accuracy
+
+
 @pytest.mark.parametrize("hits, words", [(16, "more hits than tries"), (4.1, "more hits than tries"), (-1, "fewer than none")])
 def test_hits_that_cannot_be_are_refused_in_words(hits, words):
     with pytest.raises(ValueError, match=words):

@@ -96,6 +96,17 @@ def test_training_learns_and_is_repeatable():
     assert not one.training
 
 
+@pytest.mark.parametrize("n", [1, 10, 20])
+def test_a_set_of_less_than_two_batches_can_be_trained_on(n):
+    history = finetune(SmallCNN(width=4), image_set(n), epochs=4)
+    assert len(history.loss) == 4 and not history.interrupted
+
+
+def test_a_training_that_diverges_says_so_and_what_to_do():
+    with pytest.raises(ValueError, match="diverged.*smaller learning rate than lr=1e\\+30"):
+        finetune(SmallCNN(width=4), image_set(64), epochs=4, lr=1e30)
+
+
 def test_the_first_steps_can_see_smaller_images():
     sides = []
 

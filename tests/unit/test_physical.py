@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medattack_edu import physical_objects
-from medattack_edu.attacks import physical
+from medattack_edu.attacks import _draws, physical
 from medattack_edu.attacks.physical import (
     PRINTABLE,
     apply_mask,
@@ -20,7 +20,7 @@ from medattack_edu.attacks.physical import (
     sticker_attack,
     texture_attack,
 )
-from medattack_edu.models.store import digest_of, kept
+from medattack_edu.cache import digest_of, kept
 
 SIDE = 24
 CORNER = (slice(0, 6), slice(12, 18))  # rows and columns of the only place that the toy model looks at
@@ -166,7 +166,7 @@ def test_refining_turns_the_squares_that_matter_and_ends_at_the_best(model, text
 def test_refining_never_makes_the_target_less_likely_on_its_views(model, texture):
     made = stuck(texture, box(0, 12, 6, 18))
     refined = refine_stickers(model, made, draw, cell=3, passes=1, views=8, generator=seeded(4), progress=False)
-    seed = physical._any_seed(seeded(4))
+    seed = _draws.seed(seeded(4))
     was, now = (mean_log_probability(model, each.texture, draw, 1, views=8, seed=seed) for each in (made, refined))
     assert now == pytest.approx(refined.history[-1], abs=1e-6) and now > was
     assert refine_stickers(model, made, draw, cell=3, passes=0, progress=False).history == made.history
@@ -204,6 +204,9 @@ def test_ctrl_c_keeps_what_there_is(model, texture):
     made = sticker_attack(model, texture, box(0, 6, 6, 18), impatient, 1, **options(steps=20))
     assert made.interrupted and len(made.history) == 3
     assert made.texture.shape == texture.shape
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):  # of places that were looked for by half there is nothing to keep
+        find_mask(model, texture, impatient, 1, **options(steps=20))
 
 
 # --- Textures ------------------------------------------------------------------------------------------------------

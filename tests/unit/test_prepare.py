@@ -87,7 +87,15 @@ def test_without_a_name_everything_is_made():
     assert studied == ["derm"] and patched == ["derm", "toaster", "objects"]
 
 
-def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(monkeypatch, capsys):
+@pytest.fixture
+def ctrl_c_heard():
+    """As at a terminal: programs that a script started with & ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(ctrl_c_heard, monkeypatch, capsys):
     victim = Clinic.victim
 
     def pressed_meanwhile(clinic):

@@ -45,6 +45,21 @@ def test_the_words_say_how_many_answers_are_right(batch):
     assert f"clean {right} of 6, PGD 0 of 6" in show.compare({"clean": x, "PGD": x_adv}, y, tiny.model(), CLASSES).alt
 
 
+class SaysSick(torch.nn.Module):
+    def forward(self, x):
+        return torch.tensor([[0.0, 2.0]]).expand(len(x), 2)
+
+
+def test_versions_are_compared_without_class_names_whatever_is_answered(batch):
+    x, y, _ = batch
+    assert "clean 0 of 6" in show.compare({"clean": x}, y * 0, SaysSick().eval()).alt
+    assert "clean 0 of 0" in show.compare({"clean": x[:0]}, y[:0], tiny.model()).alt
+
+
+def test_a_training_that_was_stopped_at_once_is_shown_empty():
+    assert show.training({"stopped": History(interrupted=True)}).png().startswith(b"\x89PNG")
+
+
 def test_a_gallery_names_the_classes_that_are_there_and_no_others(batch):
     x, y, _ = batch
     many = [f"class_{k}" for k in range(1000)]

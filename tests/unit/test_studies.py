@@ -63,10 +63,29 @@ def test_an_attack_has_succeeded_at_the_first_question_within_eps_that_is_answer
     assert (model.asked, model.deceived) == (5, True)
 
 
+def test_an_odd_number_of_patients_is_refused(clinic):
+    with pytest.raises(ValueError, match="even number"):
+        studies.queries(clinic, n=5, budget=3)
+
+
+def test_where_fewer_patients_are_judged_rightly_a_study_is_still_made_once(clinic, monkeypatch):
+    studies.queries(clinic, n=60, budget=2, names=("Square",))
+    monkeypatch.setattr(studies, "patients", lambda *_: pytest.fail("looked for patients again"))
+    study = studies.queries(clinic, n=60, budget=2, names=("Square",))["Square"]
+    assert len(study.labels) == 40
+
+
+def test_more_questions_than_are_left_are_over_and_an_attack_gets_no_short_answer():
+    model, x = one_patient()
+    with pytest.raises(Over):
+        model(x.expand(16, -1, -1, -1))
+    assert (model.asked, model.deceived) == (10, False)
+
+
 def test_at_the_budget_the_questions_are_over_and_no_more_are_counted():
     model, x = one_patient()
     assert len(model(x.expand(8, -1, -1, -1))) == 8
-    assert len(model(x.expand(5, -1, -1, -1))) == 2  # what is left of the budget
+    assert len(model(x.expand(2, -1, -1, -1))) == 2  # what is left of the budget
     with pytest.raises(Over):
         model(x)
     assert (model.asked, model.deceived) == (10, False)

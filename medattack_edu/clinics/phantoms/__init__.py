@@ -3,13 +3,12 @@
 A phantom depends on its clinic, class, seed, number and size alone, so any number of workers draws the same set.
 """
 
-import hashlib
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from medattack_edu import runtime
+from medattack_edu import cache, runtime
 
 # How many images each split holds, half of them sick. Each split has a seed of its own: no patient is in two of them.
 SPLITS = {"train": (1000, 101), "attacker": (1000, 202), "test": (400, 303)}
@@ -58,11 +57,9 @@ def draw_many(name, n, *, seed, size=128, title=None):
 
 def fingerprint(name, size):
     """A short text that changes with the drawing code, the seeds and the size: phantoms are cached under it."""
-    digest = hashlib.sha256(repr((name, size, sorted(SPLITS.items()))).encode())
     folder = Path(__file__).parent
-    for source in sorted([*folder.glob(f"{name}*.py"), folder / "optics.py"]):
-        digest.update(source.read_bytes())
-    return f"phantom-{digest.hexdigest()[:12]}"
+    sources = [Path(__file__), *sorted(folder.glob(f"{name}*.py")), folder / "optics.py"]
+    return f"phantom-{cache.digest_of(sources, name, size, SPLITS)}"
 
 
 def place(name, size):
@@ -79,29 +76,20 @@ def load(name, size=128):
 
     classes = task(name).classes
     key = fingerprint(name, size)
-    tensors = _cached(place(name, size), name, size)
+    tensors = cache.kept(place(name, size), lambda: _drawn(name, size))
     sets = {
         split: ImageSet(tensors[f"{split}.images"], tensors[f"{split}.labels"].to(torch.int64), classes) for split in SPLITS
     }
     return Splits(**sets, source="phantoms drawn by this package", licence="MIT", fingerprint=key)
 
 
-def _cached(path, name, size):
-    """The tensors in `path`, drawn and written first if the file isn't there or is damaged."""
+def _drawn(name, size):
+    """Images, uint8 (N, 3, size, size), and labels of each split, as tensors for a file."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
 
-    if path.exists():
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            print(f"The cached {name} phantoms are damaged ({error}); they are drawn again.")
     tensors = {}
     for split, (n, seed) in SPLITS.items():
         images, labels = draw_many(name, n, seed=seed, size=size, title=f"drawing {name} phantoms, {split}")
         tensors[f"{split}.images"] = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         tensors[f"{split}.labels"] = torch.from_numpy(labels)
-    with runtime.atomic_path(path) as temporary:
-        save_file(tensors, temporary)
     return tensors

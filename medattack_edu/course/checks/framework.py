@@ -11,6 +11,7 @@ from numbers import Real
 
 import numpy as np
 import torch
+from torch import nn
 
 HINTS = 3
 TIME_LIMIT_S = 20.0
@@ -100,7 +101,7 @@ def call(fn, *args, **kwargs):
         What the function returns.
 
     Raises:
-        Mistake: if it changed one of its inputs in place, or returned None.
+        Mistake: if it changed one of its inputs in place, left PyTorch recording what is done to one, or returned None.
     """
     copied_args, copied_kwargs = _copied(args), _copied(kwargs)
     output = fn(*copied_args, **copied_kwargs)
@@ -113,6 +114,11 @@ def call(fn, *args, **kwargs):
             raise Mistake(
                 f"Your function changed its input `{name}` in place, so whoever called it has lost the original. "
                 "Work on a copy."
+            )
+        if _is_watched(after) and not _is_watched(before):
+            raise Mistake(
+                f"Your function left its caller's `{name}` watched by PyTorch (`requires_grad`, or a gradient in `.grad`), so the next "
+                "gradient is added to this one. Watch a copy."
             )
     if output is None:
         raise Mistake("Your function gave back None. Does it end with a `return`?")
@@ -153,6 +159,33 @@ def expect_images(out, like, *, low=0.0, high=1.0, what="what you returned"):
             f"The values of {what} run from {darkest:.3f} to {brightest:.3f}. Those of an image stay between "
             f"{low:g} and {high:g}; here {outside:,} of {out.numel():,} don't."
         )
+
+
+def expect_detached(out, what="what you returned"):
+    """Raise `Mistake` if `out` still hangs on the graph of what made it."""
+    if out.requires_grad:
+        raise Mistake(f"{_start(what)} still hang on the graph, PyTorch's recording of how they were made. Hand them out with `.detach()`.")
+
+
+def expect_in_ball(out, x, eps, hint=""):
+    """Raise `Mistake` if a pixel of `out` is further than `eps` from `x`; `hint` says where that comes from."""
+    furthest = (out - x).abs().max().item()
+    if furthest > eps + 1e-5:
+        allowed = f"{255 * eps:.0f}/255" if eps < 0.05 else f"{eps:g}"
+        came = f"{255 * furthest:.1f}/255" if eps < 0.05 else f"{furthest:.3f}"
+        raise Mistake(f"A pixel has moved by {came}, and eps allows {allowed}, measured from `x`, the clean images. {hint}".rstrip())
+
+
+def curved_model(inputs, classes=2, *, hidden=24, steepness=4.0):
+    """A small smooth model on images of `inputs` values, in eval mode and frozen like the lessons' victims.
+
+    The steeper it is, the more its gradient turns on the way: what tells a walk of several steps from one long step.
+    """
+    net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, classes)).eval()
+    with torch.no_grad():
+        net[1].weight.mul_(1.5 * steepness)
+        net[3].weight.mul_(steepness)
+    return net.requires_grad_(False)
 
 
 def expect_tensor(out, *, shape=None, dtype=None, what="what you returned"):
@@ -223,6 +256,11 @@ def describe(value):
     if isinstance(value, tuple | list | dict):
         return f"a {type(value).__name__} of {len(value)}"
     return f"an object of type {type(value).__name__}"
+
+
+def _is_watched(value):
+    """Whether PyTorch records what is done to a tensor, or keeps a gradient with it."""
+    return isinstance(value, torch.Tensor) and (value.requires_grad or (value.is_leaf and value.grad is not None))
 
 
 def _start(what):

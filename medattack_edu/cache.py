@@ -1,5 +1,6 @@
-"""Tensors that are made once and read from then on: a file, its key, what if it is damaged. Nothing is trained here."""
+"""Tensors that are made once and read from then on: a file, its key, what if it is damaged. Nothing is made here."""
 
+import ast
 import contextlib
 import hashlib
 import warnings
@@ -7,11 +8,30 @@ import warnings
 from medattack_edu import runtime
 
 
+class Unfinished(Exception):
+    """Raised by a maker that was stopped on its way: `.tensors`, {name: tensor}, are handed out and not kept."""
+
+    def __init__(self, tensors):
+        super().__init__()
+        self.tensors = tensors
+
+
 def digest_of(files, *settings):
-    """Twelve characters that change with the contents of any of the `files` and with any of the `settings`."""
+    """Twelve characters that change with what any of the Python `files` does, and with any of the `settings`.
+
+    Comments, docstrings and line breaks do nothing: who mends a comment doesn't train everything again.
+    """
     digest = hashlib.sha256(repr(settings).encode())
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(_what_it_does(file).encode())
+    return digest.hexdigest()[:12]
+
+
+def digest_of_weights(model):
+    """Twelve characters that change with any parameter or buffer of a model."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -22,7 +42,7 @@ def kept(path, make):
     made and returned all the same, with a warning.
 
     Args:
-        path: of the file. make: a function without arguments that returns {name: tensor}.
+        path: of the file. make: a function without arguments that returns {name: tensor}, or raises `Unfinished`.
 
     Returns:
         {name: tensor}.
@@ -35,7 +55,10 @@ def kept(path, make):
     with _alone(path):
         if (tensors := _read(path)) is not None:  # made while we waited
             return tensors
-        tensors = {name: tensor.contiguous() for name, tensor in make().items()}
+        try:
+            tensors = {name: tensor.contiguous() for name, tensor in make().items()}
+        except Unfinished as stopped:
+            return stopped.tensors
         try:
             with runtime.atomic_path(path) as temporary:
                 save_file(tensors, temporary)
@@ -74,6 +97,15 @@ def _alone(path):
         yield
     finally:
         lock.release()
+
+
+def _what_it_does(file):
+    """A Python file's syntax tree in words, without its docstrings."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def _reason(error):
