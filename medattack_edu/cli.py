@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from medattack_edu import __version__
+from medattack_edu.clinics.tasks import TASKS
 
-CLINICS = ("fundus", "chest", "derm")
 REPORTS = Path("reports")
 FAILED, TO_MEND, STOPPED = 1, 2, 130  # exit codes; 130 is what shells call a stop by Ctrl-C
 
@@ -130,7 +130,7 @@ def fetch(arguments):
     """download real images (MedMNIST), keep a subset, show its licence"""
     from medattack_edu.clinics import medmnist
 
-    for clinic in arguments.clinics or CLINICS:
+    for clinic in arguments.clinics or TASKS:
         medmnist.fetch(clinic, arguments.size)
 
 
@@ -138,7 +138,7 @@ def prepare(arguments):
     """draw the phantoms and train the victims now, so that no lesson has to wait for them"""
     from medattack_edu.prepare import NEED_SURROGATES, OBJECTS, prepare
 
-    names = arguments.names or (*CLINICS, OBJECTS)
+    names = arguments.names or (*TASKS, OBJECTS)
     prepare(names, arguments.images or "auto", names if arguments.surrogates else NEED_SURROGATES)
 
 

@@ -15,7 +15,7 @@ from medattack_edu import __version__, container, runtime
 
 GB = 1e9
 OLDEST_PYTHON = (3, 11)
-LEAST_MEMORY = 1 * GB  # a lesson's kernel peaks at up to 1.5 GiB; under this it is killed
+LEAST_MEMORY = 1 * GB  # under this the lightest lesson's kernel is killed; the heaviest peaks at 1.5 GiB
 LEAST_DISK = 1 * GB  # phantoms, victims and fetched images of three clinics, with room to write them
 SIZE = 128
 INSTALL_ANEW = "Install it anew: delete the folder .venv, then make lab (with conda: make the environment anew)."

@@ -238,7 +238,11 @@ def attack_success(model, x, x_adv, y):
     """
     if x.shape != x_adv.shape:
         raise ValueError(f"x and x_adv are the same images before and after; got {tuple(x.shape)} and {tuple(x_adv.shape)}.")
-    right = (logits(model, x).argmax(1) == y).cpu()
+    return _success(model, x_adv, y, (logits(model, x).argmax(1) == y).cpu())
+
+
+def _success(model, x_adv, y, right):
+    """The Success on attacked images, whose clean ones the model had `right` (N,), on the CPU."""
     labels = y.cpu()
 
     def fooled(images):
@@ -361,8 +365,9 @@ def transfer_matrix(models, x, y, attack, *, targets=None, controls=None):
     """
     targets = models if targets is None else targets
     images = {name: attack(model, x, y) for name, model in models.items()} | (controls or {})
+    right = {target: (logits(model, x).argmax(1) == y).cpu() for target, model in targets.items()}
     success = {
-        (source, target): attack_success(model, x, x_adv, y) for source, x_adv in images.items() for target, model in targets.items()
+        (source, target): _success(model, x_adv, y, right[target]) for source, x_adv in images.items() for target, model in targets.items()
     }
     return TransferMatrix(tuple(images), tuple(targets), success)
 

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from medattack_edu import runtime
 from medattack_edu.clinics import store
+from medattack_edu.picture_files import to_8_bit
 
 # The endings that ImageFolder accepts.
 ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
@@ -32,9 +33,6 @@ DISEASE = {
 }
 # Every image stays in memory as bytes. A free Binder kernel has 2 GB, and PyTorch and a model take one of them.
 MOST_BYTES = 1 << 30
-# A 16-bit file that never gets brighter than this holds 12-bit values, as detectors deliver them.
-BRIGHTEST_12_BIT = (1 << 12) - 1
-WHITE_16_BIT = (1 << 16) - 1
 HALVING_SEED = 0
 # How many files a message names.
 NAMED = 5
@@ -247,7 +245,7 @@ def _read_image(path, out, size):
         with Image.open(path) as image:
             # A JPEG can be decoded at half, a quarter or an eighth: as long as twice the size is left, nobody sees it.
             image.draft(None, (2 * size, 2 * size))
-            upright = _to_8_bit(ImageOps.exif_transpose(image))
+            upright = to_8_bit(ImageOps.exif_transpose(image), "black")
         square = ImageOps.fit(upright, (size, size), method=Image.Resampling.BICUBIC)
         out[:] = np.asarray(square.convert("RGB")).transpose(2, 0, 1)
     except UnidentifiedImageError:
@@ -257,32 +255,6 @@ def _read_image(path, out, size):
     except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its decoder stumbles over)
         return str(error) or type(error).__name__
     return None
-
-
-def _to_8_bit(image):
-    """8-bit RGB or grey of an image in any mode. Raises ValueError where that would need a guess."""
-    if image.mode == "F":
-        raise ValueError("holds floating-point pixels, of which nobody knows what is white; save it with 8 or 16 bits")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _scale_16_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
-    return image if image.mode == "L" else image.convert("RGB")
-
-
-def _scale_16_bit(image):
-    """8-bit grey of 16-bit grey. PIL's own conversion clips at 255 instead, which makes nearly everything white."""
-    values = np.asarray(image)
-    brightest = int(values.max())
-    if values.min() < 0 or brightest > WHITE_16_BIT:
-        raise ValueError(f"holds values from {values.min()} to {brightest}; save it with 8 or 16 bits")
-    if brightest <= BRIGHTEST_12_BIT:
-        raise ValueError(
-            f"is a 16-bit file whose brightest value is {brightest:,} of {WHITE_16_BIT:,}, so it would be nearly "
-            "black; stretch its values first"
-        )
-    return Image.fromarray(np.round(values * (255 / WHITE_16_BIT)).astype(np.uint8))
 
 
 def _leak(parts):

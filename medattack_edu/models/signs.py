@@ -43,7 +43,7 @@ def views_of_all(n, *, distances=DISTANCES, angles=ANGLES, size=signs.SIZE, gene
 
 
 def _trained(seed):
-    """Train the classifier. Returns its state, or None after Ctrl-C."""
+    """Train the classifier. Returns its state, {name: tensor}."""
     from tqdm.auto import tqdm
 
     generator, device = runtime.generator(seed), runtime.device()

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from medattack_edu import runtime
+from medattack_edu.picture_files import to_8_bit
 
 # Where each one lies: the wheel, and the file in it. The README beside them says whose they are.
 FILES = {
@@ -89,7 +90,7 @@ def read_photo(source, size=224):
         if getattr(image, "is_animated", False):
             warnings.warn(f"{name} is an animation of {image.n_frames} pictures; the first one is taken.", stacklevel=2)
         image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded no larger than needed
-        image = _in_colour(ImageOps.exif_transpose(image))
+        image = ImageOps.exif_transpose(image)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         if isinstance(error, Image.DecompressionBombError):
             raise ValueError(f"{name} has far more than {MOST_MEGAPIXELS} megapixels. Make it smaller first.") from None
@@ -99,6 +100,10 @@ def read_photo(source, size=224):
         ) from None
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{name} is damaged and can't be read ({error}). Try the original file.") from None
+    try:
+        image = to_8_bit(image, "white").convert("RGB")
+    except ValueError as error:
+        raise ValueError(f"{name} {error}.") from None
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     small = image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side), reducing_gap=3)
@@ -112,22 +117,6 @@ def _check_size(image, name):
         raise ValueError(f"{name} has {megapixels:.0f} megapixels; up to {MOST_MEGAPIXELS} are read. Make it smaller first.")
     if min(image.size) < SMALLEST_SIDE:
         raise ValueError(f"{name} has {image.width} x {image.height} pixels. A photograph has at least {SMALLEST_SIDE} a side.")
-
-
-def _in_colour(image):
-    """RGB from whatever mode a file has: what is transparent becomes white, 16 bits become 8."""
-    from PIL import Image
-
-    if image.mode.startswith(("I", "F")):
-        image = image.convert("F")
-        low, high = image.getextrema()
-        top = 65535 if high > 255 else 255 if high > 1 else 1
-        return image.point(lambda level: level * (255 / top)).convert("L").convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
 
 
 def toaster_picture(size=112):

@@ -426,7 +426,7 @@ def look(colour, outline, views, size=SIZE):
     axis = (torch.arange(size) + 0.5) / size - 0.5
     across, down = torch.meshgrid(axis, axis, indexing="xy")
     rays = torch.stack([across, down], -1)[None] * side[:, None, None, None] + middle[:, None, None]
-    where, behind = _on_plane(plane, rays)
+    where = _on_plane(plane, rays)
     sign_pixels = size / 1.25  # about so many pixels of a crop are the sign's
     pictures = _backgrounds(views, size)
     pictures = _composite(pictures, colour, outline, where, sign_pixels)
@@ -444,7 +444,7 @@ def _on_plane(plane, rays):
     ones = torch.ones_like(rays[..., :1])
     back = torch.linalg.inv(plane).transpose(1, 2)[:, None]
     hit = torch.cat([rays, ones], -1) @ back
-    return hit[..., :2] / hit[..., 2:], hit[..., 2] <= 0
+    return hit[..., :2] / hit[..., 2:]
 
 
 def _composite(pictures, colour, outline, where, sign_pixels):
@@ -606,13 +606,10 @@ def _paint(frame, colour, outline, plane, bounce, sign_pixels):
     rows = torch.arange(streets.HEIGHT) + 0.5 - streets.horizon_row(bounce)
     columns = torch.arange(streets.WIDTH) + 0.5 - streets.WIDTH / 2
     across, down = torch.meshgrid(columns / FOCAL_PX, rows / FOCAL_PX, indexing="xy")
-    where, _ = _on_plane(plane, torch.stack([across, down], -1)[None])
-    foot = (CAMERA_TO_FOOT + ABOVE_CAMERA_FEET) / (SIGN_FEET / 2)
+    where = _on_plane(plane, torch.stack([across, down], -1)[None])
+    foot = (streets.CAMERA_FEET + ABOVE_CAMERA_FEET) / (SIGN_FEET / 2)  # the post stands on the road's level
     above_ground = torch.where(where[..., 1:] < foot, where, torch.full_like(where, 9.0))
     return _composite(frame, colour, outline, above_ground, max(sign_pixels, 4.0))
-
-
-CAMERA_TO_FOOT = streets.CAMERA_FEET  # the post stands on the road's level
 
 
 def _defocus(frame, sigma):

@@ -113,8 +113,9 @@ def test_a_move_reaches_the_screen_in_time(notebook, name):
     drag(page, shown.locator(".widget-slider").first, 0.0)
     settled(page, shown)
     handle.focus()
-    watch = """image => { window.moved = new Promise(done => {
+    watch = """image => { window.moved = new Promise((done, fail) => {
         let start;
+        setTimeout(() => fail(new Error('no new picture within 10 s')), 10000);
         document.addEventListener('keydown', () => { start = performance.now(); }, {once: true, capture: true});
         image.addEventListener('load', () => requestAnimationFrame(() => done(performance.now() - start)), {once: true});
     }); }"""

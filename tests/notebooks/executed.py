@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from medattack_edu.course.lesson_run import NOT_STARTED, STARTS
+
 ROOT = Path(__file__).parents[2]
 CELL_LIMIT_S = 300
 LIMIT_S = 900
-# Two kernels that start at once may be given the same free port, and one of them then dies before its first cell. That says
-# nothing of the notebook, so it gets another start. Whatever happens in a kernel that did start counts.
-STARTS, NOT_STARTED = 3, "Kernel died before replying to kernel_info"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 

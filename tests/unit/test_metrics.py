@@ -69,8 +69,8 @@ def test_a_model_that_answers_nan_gets_no_score():
 
 
 def test_a_plain_function_can_be_evaluated():
-    x, y = tiny.images(4)
-    assert metrics.evaluate(lambda images: tiny.model()(images), x, y).accuracy == metrics.evaluate(tiny.model(), x, y).accuracy
+    model, (x, y) = tiny.model(), tiny.images(4)
+    assert metrics.evaluate(lambda images: model(images), x, y).accuracy == metrics.evaluate(model, x, y).accuracy
 
 
 @pytest.mark.parametrize("hits, words", [(16, "more hits than tries"), (4.1, "more hits than tries"), (-1, "fewer than none")])

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,12 @@ def pins(requirements):
 
 
 # Pins
+
+
+@pytest.mark.skipif(os.environ.get("CI") != "true", reason="elsewhere whoever lacks a tool skips the tests that need it")
+def test_in_ci_every_tool_of_the_tests_is_there_so_that_none_is_skipped_for_want_of_it():
+    every = pins([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]])
+    assert {name: version(name).partition("+")[0] for name in every} == every
 
 
 def test_every_dependency_is_pinned_to_one_version():

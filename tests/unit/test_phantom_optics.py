@@ -42,13 +42,6 @@ def test_finest_smooths_and_coarsest_flattens():
     assert roughness(coarsest=0.05) > 1.5 * roughness(coarsest=1.0)
 
 
-def test_warp_by_one_pixel_shifts_by_one_pixel():
-    image = rng().random((32, 32), dtype=np.float32)
-    one_pixel, none = np.full((32, 32), 1 / 32, np.float32), np.zeros((32, 32), np.float32)
-    assert optics.warp(image, one_pixel, none)[:, :-1] == pytest.approx(image[:, 1:], abs=1e-5)
-    assert optics.warp(image, none, one_pixel)[:-1] == pytest.approx(image[1:], abs=1e-5)
-
-
 def test_blur_keeps_the_light_and_treats_channels_alike():
     image = np.zeros((64, 64, 3), np.float32)
     image[32, 32] = 1, 2, 3

@@ -96,6 +96,18 @@ def test_greys_and_sixteen_bits_become_colour_and_what_is_transparent_becomes_wh
     assert read_photo(saved(clear, "PNG"), 32).min() > 0.99
 
 
+@pytest.mark.parametrize(
+    ("deep", "kind", "words"),
+    [
+        (Image.new("I;16", (40, 40), 4000), "PNG", "The upload is a 16-bit file whose brightest value is 4,000"),
+        (Image.new("F", (40, 40), 0.5), "TIFF", "The upload holds floating-point pixels"),
+    ],
+)
+def test_where_white_would_have_to_be_guessed_it_is_said(deep, kind, words):
+    with pytest.raises(ValueError, match=words):
+        read_photo(saved(deep, kind), 32)
+
+
 def test_an_animation_gives_its_first_picture_and_says_so():
     frames = [picture(), Image.new("RGB", (90, 60), "black")]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -51,24 +51,6 @@ def pixel_grid(size):
     return x, y
 
 
-def warp(image, dx, dy):
-    """Pulls each pixel from (column + dx, row + dy), bilinear, edges repeated.
-
-    Args:
-        image: (size, size) or (size, size, channels), float32.
-        dx, dy: displacement in fractions of the side, each (size, size).
-    """
-    from scipy.ndimage import map_coordinates
-
-    size = image.shape[0]
-    rows, columns = np.indices((size, size), dtype=np.float32)
-    where = np.stack([rows + np.float32(size) * dy, columns + np.float32(size) * dx])
-    if image.ndim == 2:
-        return map_coordinates(image, where, order=1, mode="nearest")
-    planes = [map_coordinates(image[..., c], where, order=1, mode="nearest") for c in range(image.shape[2])]
-    return np.stack(planes, axis=-1)
-
-
 def soft_step(distance, width):
     """A smooth edge: 0 far below zero, 1 far above, with a transition about `width` wide. Same shape as `distance`."""
     return np.float32(0.5) + np.float32(0.5) * np.tanh(distance * np.float32(2 / width))
