@@ -828,7 +828,7 @@ def choose_threshold(probability, y, wanted):
     """
     ### BEGIN SOLUTION
     sick = probability[y == 1].sort(descending=True).values
-    needed = math.ceil(wanted * len(sick))
+    needed = math.ceil(round(wanted * len(sick), 9))  # 0.55 * 100 comes out a crumb above 55
     return sick[needed - 1].item()
     ### END SOLUTION
 

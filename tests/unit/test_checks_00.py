@@ -1,5 +1,6 @@
 """The check of lesson 00's exercise accepts what is right and names what is wrong."""
 
+import numpy as np
 import torch
 from checks import assert_check_is_sound
 
@@ -21,6 +22,9 @@ def test_check_accuracy_knows_right_from_wrong():
         for pair, truth in zip(logits.tolist(), y.tolist(), strict=True):
             right += pair.index(max(pair)) == truth
         return right / len(y)
+
+    def in_numpy(logits, y):
+        return np.mean(logits.numpy().argmax(1) == y.numpy())
 
     def count(logits, y):
         return (logits.argmax(1) == y).sum()
@@ -55,6 +59,27 @@ def test_check_accuracy_knows_right_from_wrong():
     def mean_probability(logits, y):
         return logits.softmax(1)[torch.arange(len(y)), y].mean()
 
+    def sensitivity(logits, y):
+        return logits[y == 1].argmax(1).float().mean()
+
+    def specificity(logits, y):
+        return (logits[y == 0].argmax(1) == 0).float().mean()
+
+    def precision(logits, y):
+        return y[logits.argmax(1) == 1].float().mean()
+
+    def balanced(logits, y):
+        return (sensitivity(logits, y) + specificity(logits, y)) / 2
+
+    def called_sick(logits, y):
+        return logits.argmax(1).float().mean()
+
+    def rounded(logits, y):
+        return round(solution(logits, y), 2)
+
+    def larger_in_size(logits, y):
+        return (logits.abs().argmax(1) == y).float().mean()
+
     assert_check_is_sound(
         "accuracy",
         solution=solution,
@@ -65,11 +90,18 @@ def test_check_accuracy_knows_right_from_wrong():
             "smaller logit": (smaller_logit, "the share of the wrong ones"),
             "one logit": (one_logit, "One logit alone says nothing"),
             "mean of truth values": (mean_of_truth_values, "RuntimeError: mean()"),
-            "down the images": (down_the_images, "Your code stopped with RuntimeError"),
+            "down the images": (down_the_images, "RuntimeError: The size of tensor a (2)"),
             "one for each image": (one_for_each_image, "should be one number; a tensor (8,)"),
-            "divided by eight": (divided_by_eight, "the accuracy of 3 images".capitalize()),
+            "divided by eight": (divided_by_eight, "all of them right should be 1; yours is 0.375"),
             "no return": (no_return, "Does it end with a `return`?"),
             "mean probability": (mean_probability, "should be 0.75"),
+            "sensitivity": (sensitivity, "the share among the sick alone"),
+            "specificity": (specificity, "the share among the healthy alone"),
+            "precision": (precision, "the share among the 3 that the model calls sick"),
+            "balanced": (balanced, "as much weight as all the healthy together"),
+            "called sick": (called_sick, "how often the model says sick"),
+            "rounded": (rounded, "should be 0.6667; yours is 0.67"),
+            "larger in size": (larger_in_size, "all of them right should be 1; yours is 0.6667"),
         },
-        alternatives=[as_a_tensor, from_probabilities, in_a_loop],
+        alternatives=[as_a_tensor, from_probabilities, in_a_loop, in_numpy],
     )

@@ -1,5 +1,6 @@
 """The checks of lesson 01's exercises accept what is right and name what is wrong."""
 
+import numpy as np
 import torch
 from checks import assert_check_is_sound
 
@@ -40,6 +41,10 @@ def test_check_operating_point_knows_right_from_wrong():
                 healthy, cleared = healthy + 1, cleared + (p < threshold)
         return [found / sick, cleared / healthy]
 
+    def in_numpy(logits, y, threshold):
+        called, sick = logits.softmax(1)[:, 1].numpy() >= threshold, y.numpy() == 1
+        return np.array([called[sick].mean(), (~called[~sick]).mean()])
+
     def swapped(logits, y, threshold):
         return shares(logits.softmax(1)[:, 1] >= threshold, y)[::-1]
 
@@ -70,6 +75,19 @@ def test_check_operating_point_knows_right_from_wrong():
     def above_only(logits, y, threshold):
         return shares(logits.softmax(1)[:, 1] > threshold, y)
 
+    def sigmoid_of_one_logit(logits, y, threshold):
+        return shares(logits[:, 1].sigmoid() >= threshold, y)
+
+    def from_the_other_end(logits, y, threshold):
+        return shares(logits.softmax(1)[:, 1] >= 1 - threshold, y)
+
+    def four_and_six(logits, y, threshold):
+        called, sick = logits.softmax(1)[:, 1] >= threshold, y == 1
+        return (called & sick).sum() / 4, (~called & ~sick).sum() / 6
+
+    def by_name(logits, y, threshold):
+        return dict(zip(("sensitivity", "specificity"), operating_point(logits, y, threshold), strict=True))
+
     def one_number(logits, y, threshold):
         return shares(logits.softmax(1)[:, 1] >= threshold, y)[0]
 
@@ -93,11 +111,15 @@ def test_check_operating_point_knows_right_from_wrong():
             "healthy probability": (healthy_probability, "the probability of class 0"),
             "softmax down the patients": (softmax_down_the_patients, "softmax runs down the patients"),
             "above only": (above_only, "Whoever reaches the threshold"),
-            "one number": (one_number, "Two numbers were expected"),
+            "sigmoid of one logit": (sigmoid_of_one_logit, "the sigmoid of one logit alone"),
+            "from the other end": (from_the_other_end, "goes down when it should go up"),
+            "four and six": (four_and_six, "Count them each time"),
+            "by name": (by_name, "a dict of 2 came"),
+            "one number": (one_number, "a tensor () of float32 came"),
             "percent": (percent, "should be between 0 and 1"),
             "accuracy twice": (accuracy_twice, "Sensitivity looks at the sick only"),
         },
-        alternatives=[with_a_sigmoid, in_a_loop],
+        alternatives=[with_a_sigmoid, in_a_loop, in_numpy],
     )
 
 
@@ -131,6 +153,9 @@ def test_check_auc_knows_right_from_wrong():
     def under_the_curve(scores, y):
         _, sensitivity, specificity = metrics.roc_curve(scores, y)
         return torch.trapezoid(sensitivity, 1 - specificity)
+
+    def by_signs(scores, y):
+        return (scores[y == 1][:, None] - scores[y == 0]).sign().mean() / 2 + 0.5
 
     def upside_down(scores, y):
         return 1 - auc(scores, y)
@@ -176,6 +201,25 @@ def test_check_auc_knows_right_from_wrong():
         alarms = (scores[y == 0][None] >= thresholds).float().mean(1)
         return torch.trapezoid(sensitivity, alarms)
 
+    def never_below_half(scores, y):
+        return max(auc(scores, y), 1 - auc(scores, y))
+
+    def gini(scores, y):
+        return 2 * auc(scores, y) - 1
+
+    def ties_by_place(scores, y):
+        rank = scores.argsort(stable=True).argsort() + 1  # the later of two tied counts as higher
+        sick, healthy = (y == 1).sum(), (y == 0).sum()
+        return (rank[y == 1].sum() - sick * (sick + 1) / 2) / (sick * healthy)
+
+    def without_a_start(scores, y):
+        thresholds = scores.unique().flip(0)[:, None]
+        sensitivity = (scores[y == 1] >= thresholds).float().mean(1)
+        return torch.trapezoid(sensitivity, (scores[y == 0] >= thresholds).float().mean(1))
+
+    def in_percent_points(scores, y):
+        return auc((100 * scores).round(), y)
+
     assert_check_is_sound(
         "auc",
         solution=auc,
@@ -188,10 +232,15 @@ def test_check_auc_knows_right_from_wrong():
             "over all pairs": (over_all_pairs, "all pairs of all patients"),
             "over pairs of two": (over_pairs_of_two, "Two sick ones have no order"),
             "accuracy": (accuracy, "The AUC needs no threshold"),
-            "side by side": (side_by_side, "each sick patient with each healthy one"),
+            "side by side": (side_by_side, "so 0.7000; yours is 0.7500. Take each sick patient"),
             "on a coarse grid": (on_a_coarse_grid, "as logits have them"),
+            "never below half": (never_below_half, "An AUC can lie below 0.5"),
+            "Gini": (gini, "so 0.7000; yours is 0.4000"),
+            "ties by place": (ties_by_place, "when every score is the same should be 0.5; yours is 0.4444"),
+            "without a start": (without_a_start, "when every score is the same should be 0.5; yours is 0."),
+            "in percent points": (in_percent_points, "60 patients whose scores all lie between"),
         },
-        alternatives=[in_two_loops, by_ranks, under_the_curve],
+        alternatives=[in_two_loops, by_ranks, under_the_curve, by_signs],
     )
 
 
@@ -227,6 +276,11 @@ def test_check_kappa_knows_right_from_wrong():
         p, q = a.double().mean(), b.double().mean()
         return 1 - (a != b).double().mean() / (p * (1 - q) + q * (1 - p))
 
+    def by_counts(a, b):
+        both, first, second, neither = (int(((a == i) & (b == j)).sum()) for i in (1, 0) for j in (1, 0))
+        chance = (both + first) * (first + neither) + (both + second) * (second + neither)
+        return 2 * (both * neither - first * second) / chance
+
     def agreement(a, b):
         return (a == b).float().mean()
 
@@ -260,6 +314,23 @@ def test_check_kappa_knows_right_from_wrong():
     def correlation(a, b):
         return torch.corrcoef(torch.stack([a, b]).float())[0, 1]
 
+    def never_negative(a, b):
+        return max(kappa(a, b), 0.0)
+
+    def without_a_sign(a, b):
+        return abs(kappa(a, b))
+
+    def rounded(a, b):
+        return round(kappa(a, b), 2)
+
+    def of_twenty(a, b):
+        observed, p, q = (a == b).sum() / 20, a.sum() / 20, b.sum() / 20
+        by_chance = p * q + (1 - p) * (1 - q)
+        return (observed - by_chance) / (1 - by_chance)
+
+    def overlap(a, b):
+        return 2 * (a * b).sum() / (a.sum() + b.sum())
+
     assert_check_is_sound(
         "kappa",
         solution=kappa,
@@ -272,7 +343,12 @@ def test_check_kappa_knows_right_from_wrong():
             "first reader's habits": (first_readers_habits, "the habits of the first reader for both"),
             "second reader's habits": (second_readers_habits, "the habits of the second reader for both"),
             "Scott's pi": (scotts_pi, "Scott's pi"),
-            "correlation": (correlation, "which of the three is off?"),
+            "correlation": (correlation, "yours is 0.3572. First the agreement"),
+            "never negative": (never_negative, "should be -1; yours is 0."),
+            "without a sign": (without_a_sign, "should be -1; yours is 1."),
+            "rounded": (rounded, "yours is 0.3200. First the agreement"),
+            "of twenty": (of_twenty, "the kappa of a reader with themselves".capitalize()),
+            "overlap": (overlap, "yours is 0.5000. First the agreement"),
         },
-        alternatives=[from_a_table, by_disagreement],
+        alternatives=[from_a_table, by_disagreement, by_counts],
     )

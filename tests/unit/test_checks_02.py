@@ -21,6 +21,15 @@ def test_check_normalise_knows_right_from_wrong():
     def colour_by_colour(x, mean, std):
         return torch.stack([(x[:, k] - mean[k]) / std[k] for k in range(3)], 1)
 
+    def filled_in(x, mean, std):
+        out = torch.empty_like(x)
+        for k in range(3):
+            out[:, k] = (x[:, k] - mean[k]) / std[k]
+        return out
+
+    def as_batch_norm(x, mean, std):
+        return F.batch_norm(x, mean, std**2, eps=0)
+
     def along_the_width(x, mean, std):
         return (x - mean) / std
 
@@ -45,6 +54,21 @@ def test_check_normalise_knows_right_from_wrong():
     def cut(x, mean, std):
         return normalise(x, mean, std).clamp(0, 1)
 
+    def cut_at_three(x, mean, std):
+        return normalise(x, mean, std).clamp(-3, 3)
+
+    def cut_below(x, mean, std):
+        return normalise(x, mean, std).relu()
+
+    def of_imagenet(x, mean, std):
+        return normalise(x, torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225]))
+
+    def of_bytes(x, mean, std):
+        return normalise(255 * x, mean, std)
+
+    def colours_swapped(x, mean, std):
+        return normalise(x, mean.flip(0), std.flip(0))
+
     def in_place(x, mean, std):
         x -= mean.view(1, 3, 1, 1)
         x /= std.view(1, 3, 1, 1)
@@ -64,11 +88,16 @@ def test_check_normalise_knows_right_from_wrong():
             "mean alone": (mean_alone, "the spread is as it was"),
             "one for all": (one_for_all, "the same mean and spread"),
             "of the batch": (of_the_batch, "of these images themselves"),
-            "cut": (cut, "You cut it to 0 and 1"),
+            "cut": (cut, "You cut it at 0 and 1."),
+            "cut at three": (cut_at_three, "You cut it at -3."),
+            "cut below": (cut_below, "You cut it at 0."),
+            "of ImageNet": (of_imagenet, "becomes -4.633; yours is -1.958"),
+            "of bytes": (of_bytes, "yours is 1896.001"),
+            "colours swapped": (colours_swapped, "becomes -0.538; yours is -4.690"),
             "in place": (in_place, "changed its input `x` in place"),
             "cut off": (cut_off, "no gradient finds its way back"),
         },
-        alternatives=[channels_last, colour_by_colour],
+        alternatives=[channels_last, colour_by_colour, filled_in, as_batch_norm],
     )
 
 
@@ -93,6 +122,54 @@ def test_check_linear_probe_knows_right_from_wrong():
         for name, parameter in model.named_parameters():
             parameter.requires_grad = name.startswith("classifier.")
         return [model.classifier.weight, model.classifier.bias]
+
+    def with_dropout(model, classes):
+        model.requires_grad_(False)
+        model.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(model.classifier.in_features, classes))
+        return model.classifier.parameters()
+
+    def after_a_look(model, classes):
+        model.eval()
+        with torch.no_grad():
+            model(torch.rand(2, 3, 32, 32))
+        return linear_probe(model, classes)
+
+    def with_a_head_of(*layers):
+        def with_a_head(model, classes):
+            linear_probe(model, classes)
+            model.classifier = nn.Sequential(model.classifier, *layers)
+            return list(model.classifier.parameters())
+
+        return with_a_head
+
+    def with_a_hidden_layer(model, classes):
+        model.requires_grad_(False)
+        model.classifier = nn.Sequential(
+            nn.Linear(model.classifier.in_features, 64), nn.ReLU(), nn.Linear(64, classes)
+        )
+        return list(model.classifier.parameters())
+
+    def looks_while_training(model, classes):
+        model(torch.rand(2, 3, 32, 32))
+        return linear_probe(model, classes)
+
+    def everything_twice(model, classes):
+        return 2 * linear_probe(model, classes)
+
+    def bias_twice(model, classes):
+        return [*linear_probe(model, classes), model.classifier.bias]
+
+    def layers_alone(model, classes):
+        model.layers.requires_grad_(False)
+        model.classifier = nn.Linear(model.classifier.in_features, classes)
+        return list(model.classifier.parameters())
+
+    def convolutions_alone(model, classes):
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.requires_grad_(False)
+        model.classifier = nn.Linear(model.classifier.in_features, classes)
+        return list(model.classifier.parameters())
 
     def frozen_head(model, classes):
         model.classifier = nn.Linear(model.classifier.in_features, classes)
@@ -155,7 +232,17 @@ def test_check_linear_probe_knows_right_from_wrong():
         solution=linear_probe,
         mistakes={
             "frozen head": (frozen_head, "The new layer is frozen as well"),
-            "nothing frozen": (nothing_frozen, "of the body are not frozen"),
+            "nothing frozen": (nothing_frozen, "`layers.0.weight` for one. Their gradients"),
+            "convolutions alone": (convolutions_alone, "8 of the 12 tensors of the body are not frozen"),
+            "layers alone": (layers_alone, "has no attribute 'layers'"),
+            "softmax": (with_a_head_of(nn.Softmax(1)), "so they are probabilities"),
+            "ReLU": (with_a_head_of(nn.ReLU()), "None is below 0"),
+            "log-softmax": (with_a_head_of(nn.LogSoftmax(1)), "to 0.00. And it isn't linear"),
+            "tanh": (with_a_head_of(nn.Tanh()), "from -1.00 to 1.00. And it isn't linear"),
+            "with a hidden layer": (with_a_hidden_layer, "to 49.22. And it isn't linear"),
+            "looks while training": (looks_while_training, "Did you run images through it?"),
+            "everything twice": (everything_twice, "the tensor of shape (2, 16) more than once"),
+            "bias twice": (bias_twice, "the tensor of shape (2,) more than once"),
             "switch on the module": (switch_on_the_module, "`requires_grad` on a module"),
             "old head": (old_head, "still the old one"),
             "everything returned": (everything_returned, "numbers of the frozen body"),
@@ -164,10 +251,10 @@ def test_check_linear_probe_knows_right_from_wrong():
             "one width only": (one_width_only, "takes 1,280 numbers"),
             "two classes only": (two_classes_only, "logits of shape (2, 3)"),
             "with names": (with_names, "takes the tensors alone"),
-            "the model": (the_model, "as a list of tensors"),
+            "the model": (the_model, "an object of type SmallCNN came"),
             "body anew": (body_anew, "in its earlier life"),
         },
-        alternatives=[freeze_then_filter, head_first],
+        alternatives=[freeze_then_filter, head_first, with_dropout, after_a_look],
     )
 
 
@@ -199,6 +286,15 @@ def test_check_training_step_knows_right_from_wrong():
             parameter.grad = gradient
         optimiser.step()
         return loss.item()
+
+    def with_a_closure(model, x, y, optimiser, weight):
+        def again():
+            optimiser.zero_grad()
+            loss = F.cross_entropy(model(x), y, weight=weight)
+            loss.backward()
+            return loss
+
+        return optimiser.step(again).item()
 
     def never_forgets(model, x, y, optimiser, weight):
         loss = F.cross_entropy(model(x), y, weight=weight)
@@ -259,11 +355,57 @@ def test_check_training_step_knows_right_from_wrong():
         training_step(model, x, y, optimiser, weight)
         return F.cross_entropy(model(x), y, weight=weight).item()
 
+    def clipped(model, x, y, optimiser, weight):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x), y, weight=weight)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        return loss.item()
+
+    def two_steps(model, x, y, optimiser, weight):
+        loss = training_step(model, x, y, optimiser, weight)
+        optimiser.step()
+        return loss
+
+    def not_divided_by_the_weights(model, x, y, optimiser, weight):
+        optimiser.zero_grad()
+        losses = F.cross_entropy(model(x), y, reduction="none")
+        loss = (losses if weight is None else weight[y] * losses).mean()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    def by_its_own_hand(model, x, y, optimiser, weight):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x), y, weight=weight)
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= optimiser.param_groups[0]["lr"] * parameter.grad
+        return loss.item()
+
+    def smoothed(model, x, y, optimiser, weight):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x), y, weight=weight, label_smoothing=0.1)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    def sum_of_the_loss(model, x, y, optimiser, weight):
+        return len(x) * training_step(model, x, y, optimiser, weight)
+
     assert_check_is_sound(
         "training_step",
         solution=training_step,
         mistakes={
-            "never forgets": (never_forgets, "something of the first was still there"),
+            "never forgets": (never_forgets, "the gradient of the first was still there"),
+            "clipped": (clipped, "the weights moved 0.20 times as far"),
+            "two steps": (two_steps, "the weights moved 2.90 times as far"),
+            "not divided by the weights": (not_divided_by_the_weights, "the weights moved 1.40 times as far"),
+            "by its own hand": (by_its_own_hand, "let the optimiser itself make the step"),
+            "smoothed": (smoothed, "not against the gradient of the weighted loss"),
+            "sum of the loss": (sum_of_the_loss, "look at what you return"),
             "softmax first": (softmax_first, "softmax runs before"),
             "step before backward": (step_before_backward, "the gradient was not there yet"),
             "wiped before use": (wiped_before_use, "the weights hold no gradient"),
@@ -274,7 +416,7 @@ def test_check_training_step_knows_right_from_wrong():
             "up the hill": (up_the_hill, "You walked up the hill"),
             "loss after": (loss_after, "the loss after the update"),
         },
-        alternatives=[wiped_at_the_end, by_hand],
+        alternatives=[wiped_at_the_end, by_hand, with_a_closure],
     )
 
 
@@ -283,7 +425,7 @@ def test_check_training_step_knows_right_from_wrong():
 
 def choose_threshold(probability, y, wanted):
     sick = probability[y == 1].sort(descending=True).values
-    needed = math.ceil(wanted * len(sick))
+    needed = math.ceil(round(wanted * len(sick), 9))
     return sick[needed - 1].item()
 
 
@@ -297,6 +439,10 @@ def test_check_choose_threshold_knows_right_from_wrong():
         sick = probability[y == 1]
         may_be_missed = math.floor((1 - wanted) * len(sick) + 1e-6)
         return float(sick.kthvalue(may_be_missed + 1).values) - 1e-6
+
+    def in_plain_python(probability, y, wanted):
+        sick = sorted((p for p, truth in zip(probability.tolist(), y.tolist(), strict=True) if truth), reverse=True)
+        return next(p for found, p in enumerate(sick, 1) if found / len(sick) >= wanted)
 
     def always_half(probability, y, wanted):
         return 0.5
@@ -317,6 +463,23 @@ def test_check_choose_threshold_knows_right_from_wrong():
         sick = probability[y == 1].sort(descending=True).values
         return sick[math.floor(wanted * len(sick)) - 1]
 
+    def to_the_nearest(probability, y, wanted):
+        sick = probability[y == 1].sort(descending=True).values
+        return sick[round(wanted * len(sick)) - 1]
+
+    def with_a_crumb(probability, y, wanted):
+        sick = probability[y == 1].sort(descending=True).values
+        return sick[math.ceil(wanted * len(sick)) - 1]
+
+    def lower_quantile(probability, y, wanted):
+        return torch.quantile(probability[y == 1], 1 - wanted, interpolation="lower")
+
+    def complement(probability, y, wanted):
+        return 1 - wanted
+
+    def just_above(probability, y, wanted):
+        return choose_threshold(probability, y, wanted) + 1e-3
+
     def everybody(probability, y, wanted):
         return probability[y == 1].min()
 
@@ -336,10 +499,15 @@ def test_check_choose_threshold_knows_right_from_wrong():
             "of all": (of_all, "You looked at all patients"),
             "of the healthy": (of_the_healthy, "comes out of the healthy ones"),
             "blended": (blended, "nobody stands there"),
-            "rounded down": (rounded_down, "too few of the sick"),
-            "everybody": (everybody, "at the cost of needless alarms"),
-            "one too far": (one_too_far, "another threshold finds enough"),
+            "rounded down": (rounded_down, "0.9 was wanted. At your threshold 0.310, 7 of 8"),
+            "to the nearest": (to_the_nearest, "0.9 was wanted. At your threshold 0.310, 7 of 8"),
+            "everybody": (everybody, "At your threshold 0.120, 8 of 8"),
+            "one too far": (one_too_far, "0.75 was wanted. At your threshold 0.310, 7 of 8"),
+            "lower quantile": (lower_quantile, "0.75 was wanted. At your threshold 0.310, 7 of 8"),
+            "complement": (complement, "At your threshold 0.250, 7 of 8"),
+            "just above": (just_above, "That is too few of the sick: at least 6"),
+            "with a crumb": (with_a_crumb, "is 55.00000000000001 in a computer"),
             "a tensor of two": (a_tensor_of_two, "should be one number"),
         },
-        alternatives=[by_trying, by_kth_value],
+        alternatives=[by_trying, by_kth_value, in_plain_python],
     )

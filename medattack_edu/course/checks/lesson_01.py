@@ -1,5 +1,8 @@
 """Lesson 01's exercises: an operating point, the AUC, and Cohen's kappa. The lesson itself is in solutions/."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from medattack_edu.course.checks.framework import Mistake, call, describe, exercise, expect_close, expect_number
@@ -11,8 +14,9 @@ SAME = 1e-4  # two numbers this close are the same result
 # Ten patients, four of them sick, and their probability of the disease. No two likely slips give the same numbers here.
 PROBABILITIES = torch.tensor([0.95, 0.05, 0.80, 0.10, 0.20, 0.60, 0.40, 0.30, 0.55, 0.70])
 PATIENTS = torch.tensor([1, 0, 1, 0, 0, 1, 0, 1, 0, 0])
+SICK_OF_TEN = 4
 # What softmax doesn't see: a number added to both logits of an image. It spoils every threshold on a single logit.
-OFFSETS = torch.tensor([-0.5, -2.5, 2.0, 4.0, -3.0, -4.0, 4.0, 1.0, -1.0, -1.5])
+OFFSETS = torch.tensor([-0.5, -2.5, 2.0, 4.0, -3.0, -4.0, 4.0, 1.0, 0.0, -1.5])
 
 
 def reference_operating_point(logits, y, threshold):
@@ -48,6 +52,9 @@ def check_operating_point(operating_point):
     for threshold in (0.5, 0.75, 0.25):
         came = _two_numbers(call(operating_point, logits, PATIENTS, threshold))
         _compare_operating_points(came, logits, PATIENTS, threshold)
+    _compare_operating_points(
+        _two_numbers(call(operating_point, logits[:7], PATIENTS[:7], 0.5)), logits[:7], PATIENTS[:7], 0.5
+    )
     on_the_line = call(operating_point, torch.zeros(2, 2), torch.tensor([1, 0]), 0.5)
     if any(abs(a - b) > SAME for a, b in zip(_two_numbers(on_the_line), (1.0, 0.0), strict=True)):
         raise Mistake(
@@ -64,8 +71,9 @@ def _compare_operating_points(came, logits, y, threshold):
     probability = logits.softmax(1)[:, 1]
     called, sick = probability >= threshold, y == 1
     told = (
-        f"4 of these 10 patients are sick. At the threshold {threshold:g}, {int((called & sick).sum())} of the 4 sick are "
-        f"called sick, and {int((~called & ~sick).sum())} of the 6 healthy are called healthy. You returned {_pair(came)}. "
+        f"{int(sick.sum())} of these {len(y)} patients are sick. At the threshold {threshold:g}, {int((called & sick).sum())} of the "
+        f"{int(sick.sum())} sick are called sick, and {int((~called & ~sick).sum())} of the {int((~sick).sum())} healthy are called "
+        f"healthy. You returned {_pair(came)}. "
     )
     for wrong, meaning in _operating_slips(logits, probability, called, sick, threshold):
         if _alike(came, wrong):
@@ -81,6 +89,10 @@ def _operating_slips(logits, probability, called, sick, threshold):
 
     right = pair(called, sick)
     return (
+        (
+            pair(probability >= 1 - threshold, sick),
+            f"That is what a threshold of {1 - threshold:g} gives: yours goes down when it should go up.",
+        ),
         (right[::-1], "The two numbers are right, in the other order: sensitivity comes first."),
         ((right[0], 1 - right[1]), "Your second number counts the healthy who are called sick: the false alarms."),
         (pair(probability > 0.5, sick), "That is what a threshold of 0.5 gives: yours does not seem to move."),
@@ -93,11 +105,21 @@ def _operating_slips(logits, probability, called, sick, threshold):
         ),
         (
             (_share(called & sick), _share(~called & ~sick)),
-            "You divided by all 10 patients. Each number has a group of its own.",
+            f"You divided by all {len(sick)} patients. Each number has a group of its own.",
+        ),
+        (
+            (int((called & sick).sum()) / SICK_OF_TEN, int((~called & ~sick).sum()) / (10 - SICK_OF_TEN)),
+            "You divided as if there were as many sick and healthy as among the ten patients before. Count them each time.",
         ),
         (
             pair(logits[:, 1] >= threshold, sick),
             "That comes out when the logit is compared with the threshold. A threshold of 0.5 is a probability.",
+        ),
+        (
+            pair(logits[:, 1].sigmoid() >= threshold, sick),
+            (
+                "That comes out with the sigmoid of one logit alone. The probability of a patient takes both of their logits."
+            ),
         ),
         (pair(1 - probability >= threshold, sick), "That comes out with the probability of class 0, the healthy one."),
         (
@@ -151,6 +173,7 @@ def check_auc(auc):
     _compare_auc(
         auc, 12 * SCORES - 7, SICK, "the same order as before, with scores from -5.8 to 3.8 as logits have them"
     )
+    _compare_auc(auc, -SCORES, SICK, "the first 9 patients again, with every score negated, so that the order is upside down")
     generator = torch.Generator().manual_seed(1)
     crowd = torch.rand(60, generator=generator) / 50 + 0.49
     labels = (torch.rand(60, generator=generator) < crowd * 20 - 9.5).long()
@@ -184,8 +207,11 @@ def _auc_slips(scores, y, expected, pairs):
     above = int((sick[:, None] > healthy[None]).sum())
     tied = int((sick[:, None] == healthy[None]).sum())
     patients = len(scores)
+    turned = "That is the share of pairs in the wrong order: the sick one should score higher."
+    if expected < 0.5:
+        turned = "An AUC can lie below 0.5: then the scores put the healthy ahead of the sick. Don't hide that by turning it round."
     return (
-        (1 - expected, "That is the share of pairs in the wrong order: the sick one should score higher."),
+        (1 - expected, turned),
         (
             above / pairs,
             f"You left out the {tied} tied pairs. Nobody can say who of a tied pair is sicker, so each counts half.",
@@ -310,8 +336,8 @@ def _logits(probabilities, offsets):
 
 def _two_numbers(out):
     """The sensitivity and the specificity out of whatever pair a learner returned, as floats."""
-    pair = out.flatten() if isinstance(out, torch.Tensor) else out
-    if not isinstance(pair, tuple | list | torch.Tensor) or len(pair) != 2:
+    pair = out.flatten() if isinstance(out, torch.Tensor | np.ndarray) else out
+    if isinstance(pair, str) or not isinstance(pair, Sequence | torch.Tensor | np.ndarray) or len(pair) != 2:
         raise Mistake(f"Two numbers were expected, the sensitivity and the specificity; {describe(out)} came.")
     return tuple(
         expect_number(number, what, low=0, high=1)

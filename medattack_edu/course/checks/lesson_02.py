@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,10 @@ SAME = 1e-4  # two numbers this close are the same result
 
 # ---- normalisation ------------------------------------------------------------------------------------------------
 
-# Each channel has its own mean and spread, so that no two of them can be mixed up unseen.
+# Each channel has its own mean and spread, so that no two of them can be mixed up unseen. Red has so small a spread that
+# its values run to 5, and a cut at 3 shows.
 MEAN = torch.tensor([0.5, 0.4, 0.3])
-STD = torch.tensor([0.2, 0.25, 0.5])
+STD = torch.tensor([0.1, 0.25, 0.5])
 COLOURS = ("red", "green", "blue")
 
 
@@ -75,13 +77,13 @@ def _compare_normalised(out, x, kind):
         f"{STD[channel]:g}, so it becomes {expected[image, channel, row, column]:.3f}; yours is "
         f"{out[image, channel, row, column]:.3f}. "
     )
-    for wrong, meaning in _normalise_slips(x):
+    for wrong, meaning in _normalise_slips(x, out):
         if wrong.shape == out.shape and torch.allclose(out, wrong, atol=SAME):
             raise Mistake(told + meaning)
     raise Mistake(told + "How many standard deviations from the mean is it?")
 
 
-def _normalise_slips(x):
+def _normalise_slips(x, out):
     """Tensors that come out of likely slips, each with what it stands for."""
     mean, std = MEAN.view(1, 3, 1, 1), STD.view(1, 3, 1, 1)
     own = "That comes out with the mean and the spread of these images themselves. Use those that were handed in: the network "
@@ -95,15 +97,16 @@ def _normalise_slips(x):
         (x / std, "The spread is right; the mean was not taken away."),
         ((x - MEAN.mean()) / STD.mean(), "You gave all three colours the same mean and spread. Each has its own."),
         (
-            ((x - mean) / std).clamp(0, 1),
-            "You cut it to 0 and 1. Normalised values run below 0 and above 1, and should.",
-        ),
-        (
             (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True),
             own + "knows those, and an image must not depend on its neighbours.",
         ),
         ((x - x.mean()) / x.std(), own + "knows those, and an image must not depend on its neighbours."),
     ]
+    right, low, high = (x - mean) / std, out.min(), out.max()
+    if low < high:
+        ends = [f"{end:.3g}" for end, free in ((low, right.min()), (high, right.max())) if abs(end - free) > SAME]
+        cut = f"You cut it at {' and '.join(ends)}. Normalised values run below 0 and above 1, as far as they like, and should."
+        slips.append((right.clamp(low, high), cut))
     if x.shape[-1] == len(MEAN):
         across = "That comes out when the three means run along the *width*: the first column got the red one, in all colours. Here the "
         slips.append(
@@ -152,8 +155,7 @@ def reference_linear_probe(model, classes):
     ),
 )
 def check_linear_probe(linear_probe):
-    for width, classes in ((4, 2), (6, 3)):
-        model = SmallCNN(num_classes=OLD_CLASSES, width=width)
+    for model, classes in ((SmallCNN(num_classes=OLD_CLASSES, width=4), 2), (_another_body(), 3)):
         before, old_head = copy.deepcopy(model.state_dict()), model.classifier
         chosen = _parameters(call(linear_probe, model, classes))
         _look_at_the_head(model, old_head, classes)
@@ -162,6 +164,19 @@ def check_linear_probe(linear_probe):
         _refuse_a_changed_body(model, before)
     trained = sum(parameter.numel() for parameter in chosen)
     return f"It trains {trained} of {sum(p.numel() for p in model.parameters()):,} numbers in a small model, and a new layer gives the answer."
+
+
+def _another_body():
+    """A model that has nothing in common with `SmallCNN` but the name of its last layer."""
+    return nn.Sequential(
+        OrderedDict(
+            stem=nn.Conv2d(3, 24, 3),
+            norm=nn.BatchNorm2d(24),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flat=nn.Flatten(),
+            classifier=nn.Linear(24, OLD_CLASSES),
+        )
+    )
 
 
 def _parameters(out):
@@ -190,10 +205,34 @@ def _look_at_the_head(model, old_head, classes):
         )
     if not isinstance(head, nn.Module):
         raise Mistake(f"`model.classifier` should be a layer; {describe(head)} stands there now.")
-    answers = model(torch.rand(2, 3, 32, 32))
+    copied = copy.deepcopy(model).eval()  # batch norm would take note of these images
+    answers = copied(torch.rand(2, 3, 32, 32))
     if tuple(answers.shape) != (2, classes):
         raise Mistake(
             f"For 2 images and {classes} classes, logits of shape (2, {classes}) were expected; {describe(answers)} came."
+        )
+    _refuse_what_is_not_linear(copied.classifier, wanted)
+
+
+@torch.no_grad()
+def _refuse_what_is_not_linear(head, wanted):
+    """Raise `Mistake` if something bends the answers of the head, once its weights are spread widely."""
+    for parameter in head.parameters():
+        parameter.uniform_(-1, 1)
+    one, other = 3 * torch.randn(2, 20, wanted)
+    answers, nothing = head(one), head(torch.zeros(20, wanted))
+    told = f"With weights between -1 and 1, the answers of the new layer run from {answers.min():.2f} to {answers.max():.2f}. "
+    if torch.allclose(answers.sum(1), torch.ones(20), atol=SAME):
+        raise Mistake(
+            told + "Those for an image add up to 1, so they are probabilities. Logits were asked for, and the training makes "
+            "probabilities of them itself."
+        )
+    if answers.min() >= 0:
+        raise Mistake(told + "None is below 0. A logit is any number, as it comes out of a linear layer: something cuts it off.")
+    if not torch.allclose(head(one + other) + nothing, answers + head(other), atol=1e-3):
+        raise Mistake(
+            told + "And it isn't linear: what it answers to the sum of two inputs is not the sum of its answers. A linear probe "
+            "has one linear layer, with nothing before or after it that bends."
         )
 
 
@@ -231,6 +270,11 @@ def _look_at_what_is_trained(model, chosen, old_head):
     if extra:
         count = sum(tensor.numel() for tensor in extra)
         raise Mistake(f"Your list holds {count:,} numbers of the frozen body. Only the new layer is to be trained.")
+    twice = [tensor for tensor in head if sum(tensor is other for other in chosen) > 1]
+    if twice:
+        raise Mistake(
+            f"Your list holds the tensor of shape {tuple(twice[0].shape)} more than once. An optimiser would move it as often in one step."
+        )
     missing = [tuple(parameter.shape) for parameter in head if all(parameter is not tensor for tensor in chosen)]
     if missing:
         raise Mistake(
@@ -239,19 +283,27 @@ def _look_at_what_is_trained(model, chosen, old_head):
 
 
 def _refuse_a_changed_body(model, before):
-    for name, value in model.named_parameters():
-        if not name.startswith("classifier.") and not torch.equal(value, before[name]):
+    weights = dict(model.named_parameters())
+    for name, value in model.state_dict().items():
+        if name.startswith("classifier.") or torch.equal(value, before[name]):
+            continue
+        if name not in weights:
             raise Mistake(
-                f"The numbers in `{name}` have changed. The body holds what was learnt in its earlier life: freeze it, don't start it "
-                "anew."
+                f"`{name}` of the body has changed. Batch norm keeps a running record of whatever passes through the model in "
+                "training mode, frozen or not. Did you run images through it?"
             )
+        raise Mistake(
+            f"The numbers in `{name}` have changed. The body holds what was learnt in its earlier life: freeze it, don't start it "
+            "anew."
+        )
 
 
 # ---- the training step --------------------------------------------------------------------------------------------
 
-LEARNING_RATE = 0.5
+LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 CLASS_WEIGHT = torch.tensor([0.6, 3.0])
+BRIGHTNESS = 10  # inputs up to here make gradients longer than 1, so that whoever cuts them to 1 is seen
 
 
 class Spy(nn.Module):
@@ -298,7 +350,7 @@ def reference_training_step(model, x, y, optimiser, weight):
 def check_training_step(training_step):
     generator = torch.Generator().manual_seed(3)
     batches = [
-        (torch.rand(6, 3, 2, 2, generator=generator), torch.tensor(labels))
+        (BRIGHTNESS * torch.rand(6, 3, 2, 2, generator=generator), torch.tensor(labels))
         for labels in ([0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0])
     ]
     for weight in (CLASS_WEIGHT, None):
@@ -334,9 +386,8 @@ def _look_at_the_mode(model):
 
 
 def _look_at_the_update(model, start, twin, x, y, weight, number):
-    moved = model.linear.weight.detach() - start.linear.weight.detach()
-    expected = twin.linear.weight.detach() - start.linear.weight.detach()
-    if torch.allclose(moved, expected, atol=SAME):
+    moved, expected = _change(start, model), _change(start, twin)
+    if _same_step(moved, expected):
         return
     gradient = model.linear.weight.grad
     loss_before, loss_after = (_loss(m, x, y, weight).item() for m in (start, model))
@@ -352,25 +403,43 @@ def _look_at_the_update(model, start, twin, x, y, weight, number):
         )
     told = f"In step {number} the loss of the batch went from {loss_before:.4f} to {loss_after:.4f}; with a right step it goes to {_loss(twin, x, y, weight).item():.4f}. "
     for wrong, meaning in _update_slips(start, twin, x, y, weight, number):
-        if torch.allclose(moved, wrong, atol=SAME):
+        if _same_step(moved, wrong):
             raise Mistake(told + meaning)
+    farther = ((moved * expected).sum() / expected.square().sum()).item()
+    if number == 1 and farther > 0 and _same_step(moved, farther * expected):
+        raise Mistake(
+            told + f"The direction is right, and the weights moved {farther:.2f} times as far as the optimiser takes them along the "
+            "gradient of the mean loss."
+        )
     if number == 2:
         raise Mistake(
-            told
-            + "The first step was right and the second is not, so something of the first was still there. Gradients are "
-            "*added* to those that a weight holds already."
+            told + "The first step was right and the second is not. What did you take along from one step to the next?"
         )
     raise Mistake(told + "The weights moved, but not against the gradient of the weighted loss.")
 
 
 def _update_slips(start, twin, x, y, weight, number):
-    """Changes of the weights in the first step that come out of likely slips, each with what it stands for."""
-    if number > 1:
-        return []
+    """Changes of the weights that come out of likely slips, each with what it stands for."""
     logits = start(x)
 
     def change(loss):
-        return -LEARNING_RATE * torch.autograd.grad(loss, start.linear.weight, retain_graph=True)[0]
+        gradients = torch.autograd.grad(loss, list(start.parameters()), retain_graph=True)
+        return -LEARNING_RATE * torch.cat([gradient.flatten() for gradient in gradients])
+
+    if number > 1:
+        alone, expected = change(_loss(start, x, y, weight)), _change(start, twin)
+        return [
+            (
+                expected + (expected - alone) / MOMENTUM,
+                "The first step was right and the second is not, since the gradient of the first was still there. Gradients are "
+                "*added* to those that a weight holds already.",
+            ),
+            (
+                alone,
+                "That is a step along this gradient alone. The optimiser keeps something of its last step (a momentum), so let the "
+                "optimiser itself make the step.",
+            ),
+        ]
 
     softmax = "That comes out when softmax runs before `F.cross_entropy`, which does it itself. It wants logits; done twice, the slope fades."
     slips = [
@@ -395,6 +464,15 @@ def _update_slips(start, twin, x, y, weight, number):
             )
         )
     return slips
+
+
+def _change(start, model):
+    """What has changed in the weights and the biases, as one row."""
+    return torch.cat([(b - a).detach().flatten() for a, b in zip(start.parameters(), model.parameters(), strict=True)])
+
+
+def _same_step(moved, other):
+    return torch.allclose(moved, other, rtol=SAME, atol=SAME * LEARNING_RATE)
 
 
 def _look_at_the_loss(out, expected, start, twin, x, y, weight):
@@ -426,11 +504,12 @@ def _loss(model, x, y, weight):
 SICK_PROBABILITIES = [0.93, 0.31, 0.78, 0.66, 0.52, 0.88, 0.47, 0.12]
 HEALTHY_PROBABILITIES = [0.05, 0.61, 0.22, 0.35, 0.08, 0.49, 0.72, 0.15, 0.28, 0.41, 0.33, 0.10]
 WANTED = (0.75, 0.9, 0.5, 0.6, 1.0)
+CRUMB = 0.55  # 0.55 * 100 is 55.00000000000001 in a computer, and rounded up 56
 
 
 def reference_choose_threshold(probability, y, wanted):
     sick = probability[y == 1].sort(descending=True).values
-    needed = math.ceil(wanted * len(sick) - SAME)
+    needed = math.ceil(round(wanted * len(sick), 9))
     return sick[needed - 1].item()
 
 
@@ -446,7 +525,8 @@ def reference_choose_threshold(probability, y, wanted):
         ),
         (
             "`probability[y == 1].sort(descending=True).values` is the line. How many must be found? The wanted share times their "
-            "number, rounded *up* (`math.ceil`): 0.9 of 8 is 7.2, and 7 would not be enough."
+            "number, rounded *up* (`math.ceil`): 0.9 of 8 is 7.2, and 7 would not be enough. (A product may come out a crumb above "
+            "a whole number; `round(..., 9)` takes it away.)"
         ),
         (
             "With `sick` the sorted line and `needed` how many must be found, the last one found stands at position `needed - 1`, "
@@ -460,13 +540,10 @@ def check_choose_threshold(choose_threshold):
     y = torch.tensor([1] * len(SICK_PROBABILITIES) + [0] * len(HEALTHY_PROBABILITIES))[order]
     for wanted in WANTED:
         _judge_threshold(call(choose_threshold, probability, y, wanted), probability, y, wanted)
-    tied = torch.tensor([0.9, 0.6, 0.6, 0.6, 0.2, 0.6, 0.3, 0.1])
-    _judge_threshold(
-        call(choose_threshold, tied, torch.tensor([1, 1, 1, 0, 1, 0, 0, 0]), 0.5),
-        tied,
-        torch.tensor([1, 1, 1, 0, 1, 0, 0, 0]),
-        0.5,
-    )
+    tied, sick = torch.tensor([0.9, 0.6, 0.6, 0.6, 0.2, 0.6, 0.3, 0.1]), torch.tensor([1, 1, 1, 0, 1, 0, 0, 0])
+    _judge_threshold(call(choose_threshold, tied, sick, 0.5), tied, sick, 0.5)
+    crowd, sick = torch.linspace(0.995, 0.005, 199), torch.tensor([1, 0] * 99 + [1])  # a healthy one between any two sick
+    _judge_threshold(call(choose_threshold, crowd, sick, CRUMB), crowd, sick, CRUMB)
     return "It finds as many of the sick as was wanted, and no threshold does so with fewer false alarms."
 
 
@@ -475,7 +552,7 @@ def _judge_threshold(out, probability, y, wanted):
     sick, healthy = probability[y == 1].double(), probability[y == 0].double()
     found, alarms = int((sick >= threshold).sum()), int((healthy >= threshold).sum())
     best = reference_choose_threshold(probability, y, wanted)
-    needed, fewest = math.ceil(wanted * len(sick) - SAME), int((healthy >= best).sum())
+    needed, fewest = math.ceil(round(wanted * len(sick), 9)), int((healthy >= best).sum())
     if found >= needed and alarms == fewest:
         return
     told = (
@@ -498,6 +575,7 @@ def _threshold_slips(probability, y, wanted):
     """Thresholds that come out of likely slips, each with what it stands for."""
     sick, healthy = probability[y == 1], probability[y == 0]
     blended = torch.quantile(sick, 1 - wanted).item()
+    asked = wanted * len(sick)
     slips = [
         (0.5, "0.5 is the usual threshold. Yours should follow from what was wanted."),
         (
@@ -513,6 +591,14 @@ def _threshold_slips(probability, y, wanted):
             "That comes out of the healthy ones. Sensitivity is a share of the sick.",
         ),
     ]
+    if math.ceil(asked) != math.ceil(round(asked, 9)):
+        slips.append(
+            (
+                sick.sort(descending=True).values[math.ceil(asked) - 1].item(),
+                f"One too many: `{wanted:g} * {len(sick)}` is {asked!r} in a computer, and that is rounded up to {math.ceil(asked)}. Take "
+                "the crumb away before you round up.",
+            )
+        )
     if all(abs(blended - value) > SAME for value in sick.tolist()):
         slips.append(
             (

@@ -11,6 +11,7 @@ from medattack_edu.course.checks.framework import (
     call,
     describe,
     exercise,
+    expect_detached,
     expect_images,
     expect_number,
     expect_tensor,
@@ -20,6 +21,8 @@ from medattack_edu.metrics import evaluate
 
 SIDE = 8  # pixels of the checks' images
 NUDGE = 1e-3  # how far a pixel value is pushed to see what its loss does
+UNFAIR = 0.02  # some 20,000 fair coins stray further from half than this less than once in ten million trials
+TOGETHER = 0.05  # pairs of independent coins agree as chance has it, to far less than this (ten standard deviations)
 
 # ---- the input gradient -------------------------------------------------------------------------------------------
 
@@ -54,17 +57,11 @@ def reference_input_gradient(model, x, y):
 )
 def check_input_gradient(input_gradient):
     model, x, y = _tiny_clinic()
-    mine = x.clone()
     with unchanged(model):
         out = call(input_gradient, model, x, y)
     expect_tensor(out, shape=x.shape, dtype=x.dtype, what="the gradient, which has an entry for each pixel value,")
     _compare_gradients(out, model, x, y)
-    input_gradient(model, mine, y)
-    if mine.requires_grad:
-        raise Mistake(
-            "Your function left `requires_grad` switched on in the caller's images. PyTorch would go on recording "
-            "whatever is done with them, and a second call would add its gradient to the first. Watch a copy."
-        )
+    expect_detached(out, "the slopes that you returned")
     alone = call(input_gradient, model, x[:1], y[:1])
     expect_tensor(alone, shape=x[:1].shape, what="the gradient of a single image")
     _compare_gradients(alone, model, x[:1], y[:1])
@@ -179,9 +176,11 @@ def check_fgs(fgs):
         again = call(fgs, model, x, y, size)
         expect_images(again, like=x, what=f"your images at eps = {size:g}")
         _compare_steps(again.detach(), model, x, y, size)
-    alone = call(fgs, model, x[:1], y[:1], eps)
-    expect_images(alone, like=x[:1], what="your single image")
-    _compare_steps(alone.detach(), model, x[:1], y[:1], eps)
+    pale = _pale(x[:1])
+    alone = call(fgs, model, pale, y[:1], eps)
+    expect_images(alone, like=pale, what="your single image")
+    _refuse_its_own_range(alone, pale)
+    _compare_steps(alone.detach(), model, pale, y[:1], eps)
     before, after = _losses(model, x, y), _losses(model, out.detach(), y)
     return f"The loss rose on all {len(x)} images, from {before.mean():.2f} to {after.mean():.2f} on average."
 
@@ -196,6 +195,7 @@ def _compare_steps(out, model, x, y, eps):
             f"Your images are now easier for the model: its loss fell from {before.mean():.2f} to {after.mean():.2f}. "
             "You are walking downhill. The attack climbs."
         )
+    _refuse_the_step_alone(out, eps)
     moved = (out - x).abs()
     _refuse_a_wrong_size(moved, x, eps)
     expect_images(out, like=x, what="your images")
@@ -213,6 +213,20 @@ def _compare_steps(out, model, x, y, eps):
         f"rose from {before.mean():.2f} to {after.mean():.2f}; it could have been "
         f"{_losses(model, expected, y).mean():.2f}."
     )
+
+
+def _refuse_the_step_alone(out, eps):
+    if eps and (out.abs() - eps).abs().max() < 1e-6:
+        raise Mistake(f"Every value that you returned is {-eps:g} or {eps:g}: that is the step alone. Where are the images?")
+
+
+def _refuse_its_own_range(out, x):
+    low, high = x.min().item(), x.max().item()
+    if out.min().item() == low and out.max().item() == high:
+        raise Mistake(
+            f"An image whose values run from {low:.2f} to {high:.2f} came out within just these bounds. Pixels may go down to 0 "
+            "and up to 1, whatever the image holds."
+        )
 
 
 def _refuse_a_wrong_size(moved, x, eps):
@@ -261,11 +275,14 @@ def reference_noise(x, eps, generator):
     ),
 )
 def check_noise(noise):
-    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    x = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(3))  # many coins, so that a false one shows
     x[x < 0.08], x[x > 0.92] = 0.0, 1.0
     eps = 0.1
+    torch.rand(1)  # away from the seed that each check starts with, which a learner may set anew
     outside = torch.get_rng_state()
     first = call(noise, x, eps, _coins(1))
+    expect_tensor(first, shape=x.shape, dtype=x.dtype, what="your noisy images")
+    _refuse_the_step_alone(first, eps)
     expect_images(first, like=x, what="your noisy images")
     _refuse_another_size(first, x, eps)
     _refuse_a_pattern(first, x, eps)
@@ -283,6 +300,11 @@ def check_noise(noise):
             "Your function draws from PyTorch's global generator or seeds it anew. Leave it alone: draw from "
             "`generator`."
         )
+    pale = _pale(x[:1])
+    alone = call(noise, pale, eps, _coins(1))
+    expect_images(alone, like=pale, what="your single image")
+    _refuse_its_own_range(alone, pale)
+    _refuse_another_size(alone, pale, eps)
     still = call(noise, x, 0.0, _coins(1))
     if not torch.equal(still, x):
         raise Mistake(f"At eps = 0 nothing may move; a pixel value moved by {(still - x).abs().max():.3f}.")
@@ -315,18 +337,17 @@ def _refuse_a_pattern(out, x, eps):
     )
     if not 0.1 < up < 0.9:
         raise unfair
-    for name, left, right, both in (
-        ("Images 0 and 1 got", signs[0], signs[1], free[0] & free[1]),
-        ("The red and the green values got", signs[:, 0], signs[:, 1], free[:, 0] & free[:, 1]),
-        ("Neighbouring rows got", signs[:, :, 0], signs[:, :, 1], free[:, :, 0] & free[:, :, 1]),
-    ):
-        alike = (left == right)[both].double().mean().item()
-        if alike > 0.9:
-            raise Mistake(
-                f"{name} the same coins ({100 * alike:.0f} % of them agree; chance gives half). Toss one for each "
-                f"value."
-            )
-    if not 0.4 < up < 0.6:
+    for name, axis in (("rows", 2), ("columns", 3), ("colours", 1), ("images", 0)):
+        for shift in (1, x.shape[axis] // 2):
+            alike = (signs == signs.roll(shift, axis))[free & free.roll(shift, axis)].double().mean().item()
+            by_chance = up**2 + (1 - up) ** 2
+            if abs(alike - by_chance) > TOGETHER:
+                who = f"Neighbouring {name}" if shift == 1 else f"{name.capitalize()} at a distance of {shift}"
+                raise Mistake(
+                    f"{who} got {'the same' if alike > by_chance else 'opposite'} coins ({100 * alike:.0f} % of them agree; chance "
+                    f"gives {100 * by_chance:.0f} %). Toss one for each value."
+                )
+    if abs(up - 0.5) > UNFAIR:
         raise unfair
 
 
@@ -374,7 +395,7 @@ def check_accuracy_curve(accuracy_curve):
         return (images - size).clamp(0, 1)
 
     with unchanged(model):
-        out = call(accuracy_curve, model, x, y, darken, CURVE_SIZES)
+        out = call(accuracy_curve, model, x, y, darken, list(CURVE_SIZES))
     _look_at_the_calls(asked, x)
     if not isinstance(out, list | tuple | torch.Tensor) or len(out) != len(CURVE_SIZES):
         raise Mistake(
@@ -401,14 +422,14 @@ def _look_at_the_calls(asked, x):
                 f"{off:.2f}. Then the "
                 "budgets add up. Each size starts from the clean images."
             )
-        if not any(abs(size - wanted) < 1e-9 for wanted in CURVE_SIZES):
+        if not any(abs(size - wanted) < 1e-6 for wanted in CURVE_SIZES):
             raise Mistake(
                 f"`attack` was called with the size {size:g}; asked for were "
                 f"{', '.join(f'{s:g}' for s in CURVE_SIZES)}, in pixel "
                 "units, as they are."
             )
     for wanted in CURVE_SIZES:
-        if not any(abs(size - wanted) < 1e-9 for _, size in asked):
+        if not any(abs(size - wanted) < 1e-6 for _, size in asked):
             raise Mistake(f"`attack` was never called with the size {wanted:g}.")
 
 
@@ -481,6 +502,11 @@ def _tiny_clinic():
         y = net(x).argmax(1)
     y[[2, 5]] = 1 - y[[2, 5]]
     return net.eval().requires_grad_(False), x, y
+
+
+def _pale(x):
+    """Images without black or white, so that there is room for `eps` on both sides of every value."""
+    return 0.2 + 0.6 * x
 
 
 @torch.no_grad()
