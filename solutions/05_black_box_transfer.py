@@ -304,7 +304,7 @@ def transfer_matrix(sources, targets, x, y, attack):
         attack: called as attack(model, x, y); returns images. Slow: once for each source.
 
     Returns:
-        {(source name, target name): transfer rate}, for every pair.
+        {(source name, target name): transfer rate, as transfer_rate gives it}, for every pair.
     """
     ### BEGIN SOLUTION
     rates = {}
@@ -571,6 +571,8 @@ claim("on its own model twelve steps do at least as much as one", recipes["12 st
 def ensemble_attack(models, x, y, eps, steps, step_size):
     """PGD on several models at once: one perturbation that raises the loss of them all. It starts at x, not at random.
 
+    The models' logits, losses or probabilities are averaged before the gradient is taken.
+
     Args:
         models: list of models: images in [0, 1] to logits (N, classes).
         x: clean images (N, 3, H, W) in [0, 1]. y: true labels (N,).
@@ -667,7 +669,8 @@ def find_surrogate(oracle, x, y, attacked):
 
     Args:
         oracle: oracle(images, ids) gives the victim's labels (N,). Every image is a query, counted by patient: ids are their
-            row numbers in x, and without them the oracle takes an image's place in the batch.
+            row numbers in x, and without them the oracle takes an image's place in the batch. Each question must be counted
+            for the patient whose image it is.
         x: your own patients (N, 3, H, W). y: true labels (N,).
         attacked: {surrogate: its attack on these patients (N, 3, H, W)}.
 

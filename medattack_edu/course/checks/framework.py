@@ -127,16 +127,19 @@ def call(fn, *args, **kwargs):
 
 @contextmanager
 def unchanged(model):
-    """Raise `Mistake` if the block changes the model's mode, weights, buffers, or leaves gradients on its weights."""
+    """Raise `Mistake` if the block changes the model's mode, weights or buffers, thaws them, or leaves gradients on them."""
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     gradients = [_copied(parameter.grad) for parameter in model.parameters()]
+    watched = [parameter.requires_grad for parameter in model.parameters()]
     yield
     if modes != [module.training for module in model.modules()]:
         raise Mistake("Your function switched the model between `train()` and `eval()` and left it so.")
     for name, value in model.state_dict().items():
         if not _same(before[name], value):
             raise Mistake(f"Your function changed the model itself: its `{name}` is another. Only the images may move.")
+    if watched != [parameter.requires_grad for parameter in model.parameters()]:
+        raise Mistake("Your function changed whether the model's weights are watched (`requires_grad`), and left it so.")
     if not all(map(_same, gradients, (parameter.grad for parameter in model.parameters()))):
         raise Mistake(
             "Your function left gradients on the model's weights, which the next training step would add to its own. "

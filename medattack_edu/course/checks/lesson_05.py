@@ -12,13 +12,17 @@ from medattack_edu.attacks.oracle import Oracle, QueriesRefused
 from medattack_edu.course.checks.framework import (
     Mistake,
     call,
+    curved_model,
     describe,
     exercise,
     expect_close,
+    expect_detached,
     expect_images,
+    expect_in_ball,
     expect_number,
     unchanged,
 )
+from medattack_edu.course.checks.lesson_04 import ALIKE, WALK, alike, slopes, usual_mistake, walk
 
 NEAR = 1e-4  # two rates this close are the same rate
 MIDDLE = 0.5  # the brightness at which the toy doctors below change their mind
@@ -77,6 +81,13 @@ def check_transfer_rate(transfer_rate):
         )
     if out.n != 7:
         raise Mistake(f"The rate is right, {rate:.3f}, but it says that it stands on {out.n} images. The target had 7 right before.")
+    low, high = getattr(out, "low", math.nan), getattr(out, "high", math.nan)
+    interval = metrics.proportion(4, 7)
+    if not (abs(low - interval.low) <= NEAR and abs(high - interval.high) <= NEAR):
+        raise Mistake(
+            f"The rate is right, {rate:.3f}, and so is its n, but its interval runs from {low:.3f} to {high:.3f}. That of 4 hits in 7, as "
+            f"`metrics.proportion` has it, runs from {interval.low:.3f} to {interval.high:.3f}."
+        )
     nobody = torch.tensor(NEVER_RIGHT)
     try:
         empty = call(transfer_rate, target, x[nobody], x_adv[nobody], y[nobody])
@@ -140,26 +151,36 @@ def reference_transfer_matrix(sources, targets, x, y, attack):
 def check_transfer_matrix(transfer_matrix):
     sources = {"red": Doctor(0), "green": Doctor(1), "blue": Doctor(2)}
     targets = {"victim": Doctor(0, middle=0.62), "green": sources["green"]}
-    x, y = _coloured_patients()
+    patients, truth = _coloured_patients()
     made = []
 
-    def attack(model, images, labels):
+    def attack(model, x, y):
         if not any(model is source for source in sources.values()):
             raise Mistake("An attack was made on a model that isn't among `sources`. Attacks are made on the sources, and tried on the targets.")
-        if images.shape != x.shape or not torch.equal(images, x):
+        if x.shape != patients.shape or not torch.equal(x, patients):
             raise Mistake("An attack was started from images that had been attacked already. Each begins with the clean `x`.")
-        if not torch.equal(labels, y):
+        if not torch.equal(y, truth):
             raise Mistake("An attack was given other labels than `y`, the truth.")
         made.append(model)
-        return _reflect(images, model.channel)
+        return _reflect(x, model.channel)
 
-    out = call(transfer_matrix, sources, targets, x, y, attack)
+    out = call(transfer_matrix, sources, targets, patients, truth, attack)
     _expect_cells(out, sources, targets)
-    expected = reference_transfer_matrix(sources, targets, x, y, lambda model, images, _: _reflect(images, model.channel))
+    expected = reference_transfer_matrix(sources, targets, patients, truth, lambda model, x, y: _reflect(x, model.channel))
     for (source, target), rate in expected.items():
         came = expect_number(out[source, target], f"the cell ({source!r}, {target!r})")
         if abs(came - rate) > NEAR:
             raise Mistake(_about_cell(out, expected, source, target, came))
+        if not hasattr(out[source, target], "n"):
+            raise Mistake(
+                f"The cell ({source!r}, {target!r}) is right, {came:.2f}, but it came as {describe(out[source, target])}. A transfer rate "
+                f"knows how many images stand behind it, as yours does; here it is {rate.n}."
+            )
+        if out[source, target].n != rate.n:
+            raise Mistake(
+                f"The cell ({source!r}, {target!r}) is right, {came:.2f}, but it says that it stands on {out[source, target].n} images. "
+                f"{target} had {rate.n} right before."
+            )
     if len(made) > len(sources):
         raise Mistake(
             f"All {len(expected)} cells are right, but you made {len(made)} attacks for {len(sources)} sources. An attack doesn't "
@@ -242,72 +263,101 @@ def reference_ensemble_attack(models, x, y, eps, steps, step_size):
     ),
 )
 def check_ensemble_attack(ensemble_attack):
-    models = [HalfSighted(side) for side in ("left", "middle", "right")]
+    models = [HalfSighted(first) for first in range(3)]
     x, y = torch.rand(8, 3, SIDE, SIDE), torch.arange(8) % 2
-    eps, steps, step_size = 0.1, 6, 0.04
-    with contextlib.ExitStack() as stack:
-        for model in models:
-            stack.enter_context(unchanged(model))
-        out = call(ensemble_attack, models, x, y, eps, steps, step_size)
+    eps, steps, step_size = WALK
+    out = _ask_all(ensemble_attack, models, x, y, steps)
     expect_images(out, like=x, what="your images")
-    if out.requires_grad:
-        raise Mistake("Your images still hang on the graph of the last step. Hand them out with `.detach()`.")
-    furthest = (out - x).abs().max().item()
-    if furthest > eps + 1e-5:
-        raise Mistake(
-            f"A pixel has moved by {furthest:.3f}, and eps allows {eps:g}: one budget for the whole ensemble, not one for each model."
-        )
-    _one_step_for_all(call(ensemble_attack, models, x, y, eps, 1, step_size), models, x, y, step_size)
-    before = [_loss(model, x, y) for model in models]
-    after = [_loss(model, out, y) for model in models]
-    reached = [_loss(model, reference_ensemble_attack(models, x, y, eps, steps, step_size), y) for model in models]
-    for i in range(len(models)):
-        gain, possible = after[i] - before[i], reached[i] - before[i]
-        if gain < 0.7 * possible:
-            raise Mistake(
-                f"In {steps} steps the loss of model {i} went from {before[i]:.3f} to {after[i]:.3f}; {reached[i]:.3f} was within reach "
-                "for all models at once. Is every model asked in every step, where `x_adv` is by then?"
-            )
-    alone = call(ensemble_attack, models[:1], x, y, eps, steps, step_size)
-    if _loss(models[0], alone, y) < 0.95 * _loss(models[0], reference_ensemble_attack(models[:1], x, y, eps, steps, step_size), y):
-        raise Mistake("With a list of one model, your attack should be PGD on that model; it climbs less than that.")
+    expect_detached(out, "your images")
+    expect_in_ball(out, x, eps, "There is one budget for the whole ensemble, not one for each model.")
     expect_close(call(ensemble_attack, models, x, y, eps, 0, step_size), x, "your images after 0 steps")
-    rises = ", ".join(f"{b:.2f} to {a:.2f}" for b, a in zip(before, after, strict=True))
+    _one_step_for_all(_ask_all(ensemble_attack, models, x, y, 1), models, x, y, step_size)
+    _expect_a_walk(out, models, x, y)
+    _expect_a_walk(call(ensemble_attack, models[:1], x, y, *WALK), models[:1], x, y, "With a list of one model: ")
+    rises = ", ".join(f"{_loss(model, x, y):.2f} to {_loss(model, out, y):.2f}" for model in models)
     return f"One perturbation, and the loss of all {len(models)} models rose: {rises}."
 
 
-def _one_step_for_all(one, models, x, y, step_size):
-    moved = one - x
+def _ask_all(ensemble_attack, models, x, y, steps):
+    """What the attack returns after so many steps; `Mistake` if a model was left out."""
+    eps, _, step_size = WALK
+    with contextlib.ExitStack() as stack:
+        for model in models:
+            stack.enter_context(unchanged(model))
+            model.asked = 0
+        out = call(ensemble_attack, models, x, y, eps, steps, step_size)
     for i, model in enumerate(models):
-        seen = model.mask.expand_as(x) > 0
-        if moved[seen].abs().max() < 1e-7:
-            raise Mistake(
-                f"After a single step, no pixel that model {i} looks at has moved: model {i} was not asked. All {len(models)} models "
-                "have a say in every step."
-            )
-    for i, (model, before) in enumerate(zip(models, (_loss(model, x, y) for model in models), strict=True)):
-        after = _loss(model, one, y)
-        if after < before:
-            raise Mistake(
-                f"After one step the loss of model {i} fell from {before:.3f} to {after:.3f}. You are walking downhill. The attack climbs."
-            )
-    lengths = moved.abs().flatten()
-    usual = lengths.median().item()
-    if abs(usual - step_size) > 1e-3:
+        if not model.asked:
+            walked = "In a walk of a single step" if steps == 1 else f"In a walk of {steps} steps"
+            raise Mistake(f"{walked}, model {i} was not asked. All {len(models)} models have a say in every step.")
+    return out
+
+
+def _one_step_for_all(one, models, x, y, step_size):
+    before, after = (sum(_loss(model, images, y) for model in models) / len(models) for images in (x, one))
+    if after < before:
         raise Mistake(
-            f"A single step should move a pixel by step_size = {step_size:g}; most of yours moved by {usual:.3g}. Models that look "
-            "elsewhere thin out a mean of *steps*. Join the models before you take the gradient and its sign."
+            f"After one step the loss of the models fell from {before:.3f} to {after:.3f}, on average. You are walking downhill. "
+            "The attack climbs."
         )
+    room = (x >= step_size) & (x <= 1 - step_size)
+    lengths = (one - x).abs()[room]
+    odd = lengths[(lengths - step_size).abs() > ALIKE]
+    if len(odd) > 0.01 * len(lengths):
+        told = f"A single step should move a pixel by step_size = {step_size:g}. Of {len(lengths)} pixel values that had room for it, "
+        if odd.max() > step_size:
+            raise Mistake(f"{told}{len(odd)} moved by something else, the furthest by {odd.max():.3g}. Is that one step, or one for each model?")
+        if len(odd) == len(lengths):
+            raise Mistake(f"{told}not one did; the furthest moved by {odd.max():.3g}. How long is one step of yours?")
+        raise Mistake(
+            f"{told}{len(odd)} moved by less, {(odd <= ALIKE).sum()} of them not at all. Where models disagree, or look elsewhere, a mean of "
+            "their *steps* thins out. Join the models before you take the gradient and its sign."
+        )
+    ways = torch.stack([direction(x) for direction in _directions(models, y)])
+    agreed = room & (ways == ways[0]).all(0)
+    against = (agreed & ((one - x).sign() != ways[0])).sum().item()
+    if against > 0.03 * agreed.sum().item():
+        raise Mistake(
+            f"At {against} of {agreed.sum().item()} pixel values your first step goes against the slope of all models together. Is it the slope "
+            "of the loss of `y`, and has each model a say in it as far as the pixel matters to that model?"
+        )
+
+
+def _expect_a_walk(out, models, x, y, told=""):
+    """Raise `Mistake` unless `out` is where one of the ways to join the models leads."""
+    directions = _directions(models, y)
+    ends = [walk(direction, x, *WALK) for direction in directions]
+    if any(alike(out, end) for end in ends):
+        return
+    elsewhere = min(((out - end).abs() > ALIKE).sum().item() for end in ends)
+    mistakes = filter(None, (usual_mistake(out, direction, x, *WALK) for direction in directions))
+    raise Mistake(
+        f"{told}{elsewhere} of {out.numel()} pixel values are not where {WALK[1]} steps lead, be it with the mean of the models' losses, of "
+        "their logits or of their probabilities. "
+        + next(mistakes, "Every step asks all models about the images as they are by then, and follows one slope of them all.")
+    )
+
+
+def _directions(models, y):
+    """The right directions, for there are several: one for each way to make one loss of all the models' answers."""
+    count = len(models)
+    joinings = (
+        lambda logits: F.cross_entropy(logits.mean(0), y),
+        lambda logits: F.cross_entropy(logits.flatten(0, 1), y.repeat(count)),
+        lambda logits: F.nll_loss(logits.softmax(2).mean(0).log(), y),
+    )
+    return [slopes(lambda point, joined=joined: joined(torch.stack([model(point) for model in models]))) for joined in joinings]
 
 
 # ---- the choice --------------------------------------------------------------------------------------------------------
 
-# Who of ten patients is wrong after each surrogate's attack. The victim has 0 to 5 right before, and 6 to 9 wrong.
+# Who of ten patients is wrong after each surrogate's attack. The victim has six of them right before.
+RIGHT_BEFORE = (1, 2, 4, 6, 7, 9)
 AFTER = {
-    "scratch": (0, 6, 7, 8),
-    "twin": (3, 4, 5),
-    "relative": (0, 1, 2, 3, 8, 9),
-    "small": (0, 1, 2, 6, 7, 8, 9),
+    "scratch": (0, 1, 3, 5),
+    "twin": (6, 7, 9),
+    "relative": (1, 2, 4, 5, 6, 8),
+    "small": (0, 1, 2, 3, 4, 5, 8),
 }
 RATES = {"scratch": 1 / 6, "twin": 3 / 6, "relative": 4 / 6, "small": 3 / 6}
 
@@ -334,18 +384,25 @@ def reference_find_surrogate(oracle, x, y, attacked):
 )
 def check_find_surrogate(find_surrogate):
     y = torch.arange(10) % 2
-    x = _seen_as(y, wrong=(6, 7, 8, 9))
+    x = _seen_as(y, wrong=set(range(10)) - set(RIGHT_BEFORE))
     attacked = {name: _seen_as(y, wrong) for name, wrong in AFTER.items()}
     budget = 1 + len(attacked)
     oracle = Oracle(Doctor(), "label", budget=budget)
     try:
         out = call(find_surrogate, oracle, x, y, attacked)
     except QueriesRefused as error:
-        raise Mistake(
+        told = (
             f"The victim stopped answering: a patient may be asked about {budget} times, once as they are and once for each of the "
-            f"{len(attacked)} attacks. You asked more often. What doesn't need to be asked again?"
-        ) from error
-    if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict)):
+            f"{len(attacked)} attacks. "
+        )
+        if error.ids == (0,):
+            last = len(x) - 1
+            raise Mistake(
+                f"{told}{oracle.asked[0]} questions are booked on patient 0, and {oracle.asked[last]} on patient {last}. Whose image was it "
+                "each time?"
+            ) from error
+        raise Mistake(told + "You asked more often. What doesn't need to be asked again?") from error
+    if not (isinstance(out, tuple | list) and len(out) == 2 and isinstance(out[1], dict)):
         raise Mistake(f"Two things were expected, the best name and {{name: rate}}; {describe(out)} came.")
     best, rates = out
     if set(rates) != set(attacked):
@@ -356,6 +413,7 @@ def check_find_surrogate(find_surrogate):
         came = expect_number(rates[name], f"the rate of {name}")
         if abs(came - rate) > NEAR:
             raise Mistake(_about_choice(name, rate, came))
+    _look_at_the_bookings(oracle, budget)
     if best != "relative":
         raise Mistake(
             f"The rates are right, but you chose {best!r}, with {rates.get(best, float('nan')):.2f}. The attack of 'relative' turns "
@@ -364,9 +422,19 @@ def check_find_surrogate(find_surrogate):
     return f"'relative' it is, found with {oracle.total} queries."
 
 
+def _look_at_the_bookings(oracle, questions):
+    spent = oracle.spent(RIGHT_BEFORE).tolist()
+    for patient, count in zip(RIGHT_BEFORE, spent, strict=True):
+        if count != questions:
+            raise Mistake(
+                f"The rates are right, but questions were booked on other patients: the oracle counts {count} about patient {patient}, whom "
+                f"the victim had right, and {questions} were due. Which patient is meant by the first image of a smaller batch?"
+            )
+
+
 def _about_choice(name, rate, came):
-    wrong = set(AFTER[name])
-    turned, corrected = len(wrong & set(range(6))), len(set(range(6, 10)) - wrong)
+    wrong, right_before = set(AFTER[name]), set(RIGHT_BEFORE)
+    turned, corrected = len(wrong & right_before), len(set(range(10)) - right_before - wrong)
     told = (
         f"Of the 6 patients whom the victim had right, the attack of {name!r} turns {turned}: a rate of {rate:.3f}. Yours is {came:.3f}. "
     )
@@ -400,18 +468,19 @@ class Doctor(nn.Module):
 
 
 class HalfSighted(nn.Module):
-    """A small smooth model that looks at a third of the image only, so that it shows whether it was asked."""
+    """A small frozen model that looks at four columns of six, so that several of them see some pixels and disagree."""
 
-    def __init__(self, part):
+    def __init__(self, first):
         super().__init__()
-        columns = {"left": slice(0, 2), "middle": slice(2, 4), "right": slice(4, 6)}[part]
         mask = torch.zeros(1, 1, 1, SIDE)
-        mask[..., columns] = 1
+        mask[..., first : first + 4] = 1
         self.register_buffer("mask", mask)
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 16), nn.Tanh(), nn.Linear(16, 2))
+        self.net = curved_model(3 * SIDE * SIDE)
+        self.asked = 0
         self.eval()
 
     def forward(self, x):
+        self.asked += 1
         return self.net(x * self.mask)
 
 
