@@ -645,7 +645,7 @@ def pose_gradient(model, render, texture, poses, target):
     Args:
         model: maps images to logits.
         render: render(texture, pose) gives one image (1, 3, h, w) of the object in this pose, differentiable.
-        texture: (3, H, W) in [0, 1]. poses: a list, drawn by somebody else.
+        texture: (3, H, W) in [0, 1]. poses: a list, drawn by somebody else; a pose that comes twice counts twice.
         target: the class that the attack wants, a number.
 
     Returns:

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from checks import assert_check_is_sound
+from torchvision import transforms
 
 from medattack_edu import attacks, metrics
 from medattack_edu.course.checks import all_exercises
@@ -106,10 +107,34 @@ def test_check_place_knows_right_from_wrong():
     def multiplied(*given):
         return with_matrix(*given, lambda turn, s, c: torch.cat([turn * s, -turn @ c * s], 2))
 
+    def coarse(patch, *rest):
+        """The patch from four pixels."""
+        return place(F.interpolate(F.adaptive_avg_pool2d(patch, 2)[None], patch.shape[-2:])[0], *rest)
+
+    def corner_learns(patch, *rest):
+        corner = torch.zeros_like(patch)
+        corner[:, : patch.shape[1] // 2] = 1
+        return place(corner * patch + (1 - corner) * patch.detach(), *rest)
+
+    def nearest_colours(patch, x, location, angle, scale):
+        turn = torch.deg2rad(angle)
+        cos, sin = turn.cos() / scale, turn.sin() / scale
+        back = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+        grid = F.affine_grid(torch.cat([back, -back @ (2 * location - 1)[:, :, None]], 2), x.shape, align_corners=False)
+        seen = F.grid_sample(patch[None].repeat(len(x), 1, 1, 1), grid, mode="nearest", align_corners=False)
+        return x.where(grid.square().sum(-1)[:, None] >= 1, seen)
+
+    def softly_cut(patch, x, location, angle, scale):
+        """A mask with a rim of a pixel, looked up with the patch."""
+        size = patch.shape[-1]
+        axis = (torch.arange(size) + 0.5) * 2 / size - 1
+        radius = (axis[None] ** 2 + axis[:, None] ** 2).sqrt()
+        return sampled(patch, x, location, angle, scale, ((1 - radius) * size / 2 + 0.5).clamp(0, 1)[None])
+
     assert_check_is_sound(
         "place",
         solution=place,
-        alternatives=[one_at_a_time, by_hand, library],
+        alternatives=[one_at_a_time, by_hand, library, nearest_colours, softly_cut],
         mistakes={
             "in place": (in_place, "changed its input"),
             "same location for all": (bent(location=lambda v: v[:1].expand_as(v)), "each has a location of its own"),
@@ -117,7 +142,7 @@ def test_check_place_knows_right_from_wrong():
             "same scale for all": (bent(scale=lambda v: v[:1].expand_as(v)), "each has a scale of its own"),
             "row, column": (bent(location=lambda v: v.flip(1)), "as (down, right)"),
             "sign of the shift": (bent(location=lambda v: 1 - v), "opposite side of the scene"),
-            "location left from 0 to 1": (bent(location=lambda v: (v + 1) / 2), "from -1 to 1"),
+            "location left from 0 to 1": (bent(location=lambda v: (v + 1) / 2), "The grid runs from -1 to 1"),
             "clockwise": (bent(angle=lambda v: -v), "turned clockwise"),
             "radians": (bent(angle=torch.rad2deg), "degrees for radians"),
             "share of the area": (bent(scale=torch.sqrt), "share of the *area*"),
@@ -128,11 +153,22 @@ def test_check_place_knows_right_from_wrong():
             "shift turned, not scaled": (with_shift(lambda turn, s, c: -turn @ c), "wasn't scaled as the pixel was"),
             "half as wide": (bent(scale=lambda v: v / 2), "half as wide"),
             "a square": (square, "That is the square around it"),
-            "black parts are seen through": (where_not_black, "whatever its own colour"),
-            "added": (added, "A sticker hides"),
+            "black parts are seen through": (where_not_black, "a black patch of 0 lies in a white scene"),
+            "added": (added, "a grey patch of 0.5 lies in a white scene"),
+            "half seen through": (lambda p, x, *a: 0.5 * place(p, x, *a) + 0.5 * x, "yours covers 7.9%"),
             "the rest resampled": (rest_resampled, "that the patch doesn't cover have changed"),
-            "mirrored": (mirrored, "as in a mirror"),
-            "transposed": (transposed, "the patch"),
+            "mirrored": (mirrored, "The red one lies above, the green one to the left"),
+            "transposed": (transposed, "The red one lies to the left, the green one below"),
+            "squared": (lambda p, *a: place(p**2, *a), "and has (0.81, 0.16, 0.16)"),
+            "coarse": (coarse, "and has (0.90, 0.40, 0.46)"),
+            "black and white": (lambda p, *a: place(p + ((p > 0.5).float() - p).detach(), *a), "and has (1.00, 0.00, 0.00)"),
+            "grey": (lambda p, *a: place(p.mean(0, keepdim=True).expand(3, -1, -1), *a), "and has (0.57, 0.57, 0.57)"),
+            "channels in the order blue, green, red": (lambda p, *a: place(p.flip(0), *a), "and has (0.40, 0.40, 0.90)"),
+            "paler": (lambda p, *a: place(0.97 * p, *a), "and has (0.87, 0.39, 0.39)"),
+            "one image is left alone": (lambda p, x, *a: place(p, x, *a) if len(x) > 1 else x.clone(), "A scene that comes alone"),
+            "the gradient of a corner": (corner_learns, "The gradient reaches only"),
+            "from the lower edge": (bent(location=lambda v: torch.stack([v[:, 0], 1 - v[:, 1]], 1)), "from the upper edge, downwards"),
+            "quarter turn more": (bent(angle=lambda v: v + 90), "(its green half by -71)"),
             "no gradient": (lambda *a: place(*a).detach(), "No gradient reaches the patch"),
             "nothing": (lambda patch, x, *a: x.clone(), "Nothing was placed"),
             "one image": (lambda *a: place(*a)[:1], "The shape of your images is (1, 3"),
@@ -196,6 +232,31 @@ def test_check_expectation_knows_right_from_wrong():
     def mean_log(logits, target):
         return F.log_softmax(logits, 1)[:, target].mean()
 
+    def drawn_beforehand(model, patch, x, target, place, draw, times):
+        rounds = [draw(len(x)) for _ in range(times)]
+        scores = [F.log_softmax(model(place(patch, x, *rounds[k])), -1) for k in range(times)]
+        return torch.cat(scores)[:, target].mean()
+
+    def by_name(model, patch, x, target, place, draw, times):
+        total = torch.zeros(())
+        for _ in range(times):
+            location, angle, scale = draw(x.shape[0])
+            total += model(place(patch=patch, x=x, location=location, angle=angle, scale=scale)).log_softmax(1)[:, target].sum()
+        return total / (times * len(x))
+
+    def with_where(where, placed=lambda patch, k, times: patch):
+        """The solution with other placements, made of what was drawn in this round and in the first, or another patch in round k."""
+
+        def wrong(model, patch, x, target, place, draw, times):
+            total, first = 0, None
+            for k in range(times):
+                drawn = draw(len(x))
+                first = first or drawn
+                total = total + mean_log(model(place(placed(patch, k, times), x, *where(drawn, first))), target)
+            return total / times
+
+        return wrong
+
     def one_draw(model, patch, x, target, place, draw, times):
         where = draw(len(x))
         return torch.stack([mean_log(model(place(patch, x, *where)), target) for _ in range(times)]).mean()
@@ -210,7 +271,7 @@ def test_check_expectation_knows_right_from_wrong():
     assert_check_is_sound(
         "expected_log_probability",
         solution=expected_log_probability,
-        alternatives=[by_cross_entropy, in_one_batch, one_placement_at_a_time, image_after_image],
+        alternatives=[by_cross_entropy, in_one_batch, one_placement_at_a_time, image_after_image, drawn_beforehand, by_name],
         mistakes={
             "probability": (rounds(lambda o, t: o.softmax(1)[:, t].mean()), "without the logarithm"),
             "log of the mean": (
@@ -228,7 +289,25 @@ def test_check_expectation_knows_right_from_wrong():
             "draw(1)": (rounds(mean_log, n=lambda x: 1), "4 images with one placement"),
             "one draw a round, image by image": (drawn_once_a_round, "drew 3 placements"),
             "one draw for all rounds": (one_draw, "used them in every round"),
-            "a single round": (lambda *a: expected_log_probability(*a[:-1], 1), "used them in every round"),
+            "a single round": (lambda *a: expected_log_probability(*a[:-1], 1), "you made 4"),
+            "angle and scale exchanged": (with_where(lambda drawn, first: (drawn[0], drawn[2], drawn[1])), "angle 0.42 and scale -14.50"),
+            "across and down exchanged": (with_where(lambda drawn, first: (drawn[0].flip(1), *drawn[1:])), "location (0.27, 0.71), angle -14.50"),
+            "always the first draw": (with_where(lambda drawn, first: first), "8 of your 12 scenes have one that was used before"),
+            "always in the middle": (
+                with_where(lambda drawn, first: (torch.full_like(drawn[0], 0.5), 0 * drawn[1], 0 * drawn[2] + 0.4)),
+                "location (0.50, 0.50), angle 0.00",
+            ),
+            "never turned": (with_where(lambda drawn, first: (drawn[0], 0 * drawn[1], drawn[2])), "location (0.71, 0.27), angle 0.00"),
+            "the last round's gradient": (
+                with_where(lambda drawn, first: drawn, lambda patch, k, times: patch if k == times - 1 else patch.detach()),
+                "In every scene of every round",
+            ),
+            "one image in all scenes": (
+                lambda model, patch, x, *rest: expected_log_probability(model, patch, x[:1].expand_as(x), *rest),
+                "Yours were in [12, 0, 0, 0]",
+            ),
+            "class fixed": (lambda m, p, x, target, *rest: expected_log_probability(m, p, x, 2, *rest), "For class 0 and 2 rounds"),
+            "three rounds, always": (lambda *a: expected_log_probability(*a[:-1], 3), "2 rounds of 4 images"),
             "patch on patch": (on_top, "already have a patch"),
             "no gradient": (lambda *a: expected_log_probability(*a).item(), "no gradient leads from it"),
         },
@@ -304,6 +383,16 @@ def test_check_success_knows_right_from_wrong():
             for angle in angles
         ]  # fmt: skip
 
+    def other_images_scales(model, x, patch, target, place, angles, locations, scale):
+        def put(patch, x, location, angle, its):
+            return place(patch, x, location, angle, scale[: len(x)])
+
+        return success_over_rotations(model, x, patch, target, put, angles, locations, scale)
+
+    def with_class_0(model, x, patch, target, place, angles, locations, scale):
+        who = model(x).argmax(1) == 0
+        return success_over_rotations(model, x[who], patch, target, place, angles, locations[:, who], scale[who])
+
     def on_top(model, x, patch, target, place, angles, locations, scale):
         def again(patch, images, *where):
             return place(patch, place(patch, images, *where), *where)
@@ -336,6 +425,7 @@ def test_check_success_knows_right_from_wrong():
         alternatives=[image_by_image, all_at_once],
         mistakes={
             "who was of the target class counts": (with_hits(share, everyone=True), "You count all 6 images"),
+            "target fixed": (lambda m, x, p, target, *rest: success_over_rotations(m, x, p, 1, *rest), "For target 2 it should be"),
             "placements as n": (
                 with_hits(lambda hits: metrics.proportion(hits.sum(), hits.numel())),
                 "placements on one image are not",
@@ -347,9 +437,9 @@ def test_check_success_knows_right_from_wrong():
             "first place": (with_hits(lambda hits: of_images(hits[0])), "Only the first place"),
             "hits not divided by the places": (with_hits(lambda hits: metrics.proportion(hits.sum(), hits.shape[1])), "more hits than tries"),
             "a share as hits": (with_hits(lambda hits: metrics.proportion(hits.mean(), hits.shape[1])), "divided twice"),
-            "half and more were so before": (by_half(before=True), "a probability of one half"),
-            "half and more is a hit": (by_half(after=True), "a probability of one half"),
-            "half and more, always": (by_half(before=True, after=True), "a probability of one half"),
+            "half and more were so before": (by_half(before=True), "You returned 0.600. You ask for a probability of one half"),
+            "half and more is a hit": (by_half(after=True), "You returned 0.188. You ask for a probability of one half"),
+            "half and more, always": (by_half(before=True, after=True), "You returned 0.150. You ask for a probability of one half"),
             "withstood": (with_hits(lambda hits: of_images(1 - hits.mean(0))), "the share that withstood"),
             "bare numbers": (with_hits(lambda hits: hits.mean().item()), "how many images stand behind it"),
             "mean over the angles": (
@@ -359,6 +449,10 @@ def test_check_success_knows_right_from_wrong():
             "never turned": (never_turned, "was the patch turned"),
             "turned the other way": (clockwise, "isn't among the angles"),
             "locations of others": (other_images_places, "the location of another"),
+            "other images' scales": (other_images_scales, "the scale of another"),
+            "last place": (with_hits(lambda hits: of_images(hits[-1])), "Only the last place"),
+            "most places": (with_hits(lambda hits: of_images((hits.mean(0) > 0.5).float())), "if most of its places work"),
+            "who was class 0 counts": (with_class_0, "Who counts (which images)"),
             "patch on patch": (on_top, "already have a patch"),
             "one angle for the batch": (
                 lambda m, x, p, t, put, angles, locations, scale: [put(p, x, locations[0], torch.tensor([a]), scale) for a in angles],
@@ -405,10 +499,22 @@ def test_check_natural_patch_knows_right_from_wrong():
     def mine(x, y, target):
         return x[y == target]
 
+    def by_halves(m, x, y, t, side):
+        image, half = mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()], side // 2
+        middle = image.shape[-1] // 2
+        return image[:, middle - half : middle + half, middle - half : middle + half]
+
+    def from_row_3(m, x, y, t, side):
+        return piece(mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()], side, 3)
+
+    def center_crop(m, x, y, t, side):
+        which = max((i for i in range(len(x)) if y[i] == t), key=lambda i: m(x[i : i + 1]).softmax(1)[0, t].item())
+        return transforms.functional.center_crop(x[which], [side, side])
+
     assert_check_is_sound(
         "natural_patch",
         solution=natural_patch,
-        alternatives=[with_a_penalty, in_order],
+        alternatives=[with_a_penalty, in_order, center_crop],
         mistakes={
             "any label": (
                 lambda m, x, y, t, side: piece(x[m(x).softmax(1)[:, t].argmax()], side),
@@ -439,6 +545,9 @@ def test_check_natural_patch_knows_right_from_wrong():
             ),
             "the mean of the class": (lambda m, x, y, t, side: piece(mine(x, y, t).mean(0), side), "Your patch isn't a piece"),
             "a batch of one": (lambda *a: natural_patch(*a)[None], "a batch of one"),
-            "target fixed": (lambda m, x, y, t, side: natural_patch(m, x, y, 1, side), "is the target, or the side, fixed"),
+            "target fixed": (lambda m, x, y, t, side: natural_patch(m, x, y, 1, side), "of class 1. Is the target fixed"),
+            "side fixed": (lambda m, x, y, t, side: natural_patch(m, x, y, t, 6), "its shape is (3, 6, 6)"),
+            "from the third row": (from_row_3, "it isn't the middle of any image"),
+            "half a side each way": (by_halves, "its shape is (3, 2, 2)"),
         },
     )

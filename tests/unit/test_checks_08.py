@@ -1,11 +1,12 @@
 """The checks of lesson 08's exercises accept what is right and name what is wrong."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from checks import assert_check_is_sound
 
 from medattack_edu import metrics
+from medattack_edu.course.checks import all_exercises
+from medattack_edu.course.checks.judging import judge
 
 
 def sticker_step(model, views, sign, stickers, mask, target, step_size):
@@ -36,7 +37,6 @@ def test_check_sticker_step_knows_right_from_wrong():
         paint = stickers.detach().clone().requires_grad_()
         loss = sum(-model(view[None]).log_softmax(1)[0, target] for view in views(sign + mask * (paint - sign)))
         loss.backward()
-        model.zero_grad()
         return torch.minimum(
             torch.maximum(stickers - step_size * paint.grad.sign(), torch.tensor(0.0)), torch.tensor(1.0)
         )
@@ -46,8 +46,36 @@ def test_check_sticker_step_knows_right_from_wrong():
         gradient = torch.autograd.grad(model(views(covered)).log_softmax(1)[:, target].sum(), covered)[0]
         return (stickers + step_size * gradient.sign()).clip(0, 1)
 
+    def by_func_grad(model, views, sign, stickers, mask, target, step_size):
+        def loss(paint):
+            return -model(views(torch.where(mask.bool(), paint, sign))).log_softmax(1)[:, target].mean()
+
+        return torch.clamp(stickers - torch.func.grad(loss)(stickers).sign() * step_size, 0, 1)
+
+    def only_under_the_mask(model, views, sign, stickers, mask, target, step_size):
+        return mask * sticker_step(model, views, sign, stickers, mask, target, step_size) + (1 - mask) * sign
+
+    def with_fixed(**fixed):
+        def wrong(model, views, sign, stickers, mask, target, step_size):
+            given = {"target": target, "step_size": step_size} | fixed
+            return sticker_step(model, views, sign, stickers, mask, **given)
+
+        return wrong
+
+    def as_far_as_the_sign(model, views, sign, stickers, mask, target, step_size):
+        return sticker_step(model, views, sign, stickers, mask, target, step_size).clamp(sign.min(), sign.max())
+
+    def as_far_as_the_stickers(model, views, sign, stickers, mask, target, step_size):
+        return sticker_step(model, views, sign, stickers, mask, target, step_size).clamp(stickers.min(), stickers.max())
+
     def one_view(model, views, sign, stickers, mask, target, step_size):
         return sticker_step(model, lambda covered: views(covered)[:1], sign, stickers, mask, target, step_size)
+
+    def mean_view(model, views, sign, stickers, mask, target, step_size):
+        def mean(covered):
+            return views(covered).mean(0, keepdim=True)
+
+        return sticker_step(model, mean, sign, stickers, mask, target, step_size)
 
     def mean_of_signs(model, views, sign, stickers, mask, target, step_size):
         def alone(number):
@@ -77,12 +105,12 @@ def test_check_sticker_step_knows_right_from_wrong():
     assert_check_is_sound(
         "sticker_step",
         solution=sticker_step,
-        alternatives=[stepping(), by_backward, at_the_whole_sign],
+        alternatives=[stepping(), by_backward, at_the_whole_sign, by_func_grad, only_under_the_mask],
         mistakes={
             "no mask": (stepping(cover=lambda sign, stickers, mask: stickers), "leaves 69 % of this sign alone"),
             "the mask the wrong way round": (
                 stepping(cover=lambda sign, stickers, mask: mask * sign + (1 - mask) * stickers),
-                "differs from the real one where there is no sticker",
+                "shows the stickers where the mask is 0",
             ),
             "adds its colours": (
                 stepping(cover=lambda sign, stickers, mask: sign + mask * stickers),
@@ -107,20 +135,30 @@ def test_check_sticker_step_knows_right_from_wrong():
             "a vote of the views": (by_vote, "one sign each"),
             "another loss": (
                 stepping(objective=lambda logits, target: -logits[:, 1].mean()),
-                "mean cross-entropy against the target. What did you",
+                "Only 48 % of the stickers' colours move the way that all 5 views together ask for. The loss",
             ),
             "the largest gradient is one step": (
                 stepping(step=lambda s, gradient, step_size: s + step_size * gradient / gradient.abs().max()),
-                "Most of yours moved by",
+                "Most of yours moved by 0.0151",
             ),
-            "records the caller's stickers": (records, "the caller's `stickers` now records"),
-            "mean of the signs": (mean_of_signs, "Most of yours moved by"),
+            "records the caller's stickers": (records, "its caller's `stickers` watched"),
+            "mean of the signs": (mean_of_signs, "Most of yours moved by 0.01."),
             "the gradient as it is": (
                 stepping(step=lambda s, gradient, step_size: s + step_size * gradient),
-                "Most of yours moved by",
+                "Most of yours moved by 0.00",
             ),
             "no colour has a limit": (stepping(hand_out=lambda stickers: stickers.detach()), "stay between 0 and 1"),
-            "hangs on the graph": (stepping(hand_out=lambda stickers: stickers.clamp(0, 1)), "still hang on the graph"),
+            "hangs on the graph": (stepping(hand_out=lambda stickers: stickers.clamp(0, 1)), "Your stickers still hang on the graph"),
+            "target fixed": (with_fixed(target=2), "For target 0 only"),
+            "step fixed": (with_fixed(step_size=0.05), "For 0.03 it moves colours by 0.05"),
+            "as far as the sign's colours": (as_far_as_the_sign, "also near black and white. One of yours moved by 0.1"),
+            "as far as the stickers' colours": (as_far_as_the_stickers, "All stickers had the colours 0.2 or 0.8"),
+            "twice": (
+                lambda m, v, sign, stickers, *rest: sticker_step(m, v, sign, sticker_step(m, v, sign, stickers, *rest), *rest),
+                "Most of yours moved by 0.1.",
+            ),
+            "whole steps of 0 or 1": (stepping(step=lambda s, gradient, step_size: s + gradient.sign()), "Most of yours moved by 0.4"),
+            "mean of the views as one image": (mean_view, "Only 75 % of the stickers' colours"),
             "changes what came in": (changes_in_place, "`stickers` in place"),
             "never steps": (
                 lambda m, v, sign, stickers, mask, t, s: [v(sign + mask * (stickers - sign)), stickers.clone()][1],
@@ -128,30 +166,6 @@ def test_check_sticker_step_knows_right_from_wrong():
             ),
         },
     )
-
-
-def left_by_backward(objective):
-    """`sticker_step` by `.backward()`, whose gradients stay on the model's weights."""
-
-    def made(model, views, sign, stickers, mask, target, step_size):
-        paint = stickers.detach().clone().requires_grad_()
-        objective(model(views(mask * paint + (1 - mask) * sign)), target).backward()
-        return (stickers - step_size * paint.grad.sign()).clamp(0, 1)
-
-    return made
-
-
-def test_gradients_left_on_the_weights_are_a_remark_and_hide_no_mistake():
-    from medattack_edu.course.checks import all_exercises
-    from medattack_edu.course.checks.framework import Mistake
-
-    check = all_exercises()["sticker_step"].check
-    right = left_by_backward(lambda logits, target: F.cross_entropy(logits, torch.full((len(logits),), target)))
-    assert "left gradients on the model's weights" in check(right)
-    assert "weights" not in check(sticker_step)
-    with pytest.raises(Mistake, match="walk away from the target") as caught:
-        check(left_by_backward(lambda logits, target: -F.cross_entropy(logits, torch.full((len(logits),), target))))
-    assert "weights" not in str(caught.value)
 
 
 def pose_gradient(model, render, texture, poses, target):
@@ -179,7 +193,6 @@ def test_check_pose_gradient_knows_right_from_wrong():
         point = texture.detach().clone().requires_grad_()
         for pose in poses:
             (-F.cross_entropy(model(render(point, pose)), torch.tensor([target])) / len(poses)).backward()
-        model.zero_grad()
         return point.grad
 
     def last_pose(model, render, texture, poses, target):
@@ -190,10 +203,17 @@ def test_check_pose_gradient_knows_right_from_wrong():
     def mean_pose(model, render, texture, poses, target):
         return pose_gradient(model, render, texture, [sum(poses) / len(poses)], target)
 
-    def left_by_backward(model, render, texture, poses, target):
-        point = texture.detach().clone().requires_grad_()
-        sum(model(render(point, pose)).log_softmax(1)[0, target] for pose in poses).backward()
-        return point.grad  # of the sum
+    def by_func_grad(model, render, texture, poses, target):
+        def expected(texture):
+            return torch.stack([model(render(texture, pose)).log_softmax(1)[0, target] for pose in poses]).mean()
+
+        return torch.func.grad(expected)(texture)
+
+    def each_pose_once(model, render, texture, poses, target):
+        return pose_gradient(model, render, texture, sorted(set(poses)), target)
+
+    def of_five(model, render, texture, poses, target):
+        return pose_gradient(model, render, texture, poses, target) * len(poses) / 5
 
     def records(model, render, texture, poses, target):
         texture.requires_grad_(True)
@@ -209,7 +229,7 @@ def test_check_pose_gradient_knows_right_from_wrong():
     assert_check_is_sound(
         "pose_gradient",
         solution=pose_gradient,
-        alternatives=[gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean()), by_backward],
+        alternatives=[gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean()), by_backward, by_func_grad],
         mistakes={
             "a sum": (lambda *a: 5 * pose_gradient(*a), "5 times too long"),
             "downhill": (lambda *a: -pose_gradient(*a), "points the wrong way"),
@@ -225,9 +245,13 @@ def test_check_pose_gradient_knows_right_from_wrong():
             "the logit": (gradient_of(lambda model, x, t: model(x)[:, t].mean()), "the target's *logit*"),
             "the last pose": (last_pose, "that of the last alone"),
             "the direction": (lambda *a: pose_gradient(*a).sign(), "directions alone"),
-            "the mean direction": (mean_of_directions, "directions alone"),
-            "a sum, by backward": (left_by_backward, "5 times too long"),
-            "records the caller's texture": (records, "the caller's `texture` now records"),
+            "the mean direction": (mean_of_directions, "the sign of each pose's gradient"),
+            "records the caller's texture": (records, "its caller's `texture` watched"),
+            "each pose once": (each_pose_once, "cosine of 0.95 with it"),
+            "divides by five": (of_five, "and 0.6 times its length. Is something"),
+            "target fixed": (lambda m, r, texture, poses, target: pose_gradient(m, r, texture, poses, 2), "a cosine of -0.05"),
+            "the largest is one": (lambda *a: pose_gradient(*a) / pose_gradient(*a).abs().max(), "a cosine of 1.00 with it, and 4.45 times"),
+            "mean of all pixels": (lambda *a: pose_gradient(*a).mean(0, keepdim=True).expand(3, -1, -1), "a cosine of 0.61"),
             "the mean pose": (mean_pose, "isn't among `poses`"),
             "the first pose": (
                 lambda m, r, t, poses, target: pose_gradient(m, r, t, poses[:1], target),
@@ -237,14 +261,12 @@ def test_check_pose_gradient_knows_right_from_wrong():
                 lambda m, r, t, poses, target: pose_gradient(m, r, t[None], poses, target),
                 "takes one texture",
             ),
-            "hangs on the graph": (still_on_the_graph, "still hangs on a graph"),
+            "hangs on the graph": (still_on_the_graph, "The values of your gradient still hang"),
         },
     )
 
 
 def test_the_praise_says_how_many_poses_were_in_memory():
-    from medattack_edu.course.checks import all_exercises
-
     check = all_exercises()["pose_gradient"].check
     together = gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean())
     assert "never more than one" in check(pose_gradient)
@@ -304,6 +326,19 @@ def test_check_drive_by_success_knows_right_from_wrong():
     def only_long_drives(*arguments):
         return drive_by_success(*arguments) if len(arguments[1][0]) > 1 else metrics.proportion(0, 4)
 
+    def only_if(counts):
+        """Over those drives of which `counts` is true, of which clean frames were right."""
+
+        def wrong(model, before, after, truth, target):
+            rows = [counts(model(clean).argmax(1) == truth) for clean in before]
+            before, after = ([drive for drive, row in zip(drives, rows, strict=True) if row] for drives in (before, after))
+            return drive_by_success(model, before, after, truth, target)
+
+        return wrong
+
+    def last_frame(model, before, after, truth, target):
+        return drive_by_success(model, [clean[-1:] for clean in before], [attacked[-1:] for attacked in after], truth, target)
+
     assert_check_is_sound(
         "drive_by_success",
         solution=drive_by_success,
@@ -330,15 +365,7 @@ def test_check_drive_by_success_knows_right_from_wrong():
                 counting(lambda right, hit, _: (hit & right).sum() / right.sum().clamp(min=1)),
                 "isn't a failure",
             ),
-            "an empty drive is nan": (
-                counting(share, lambda shares: sum(s if s == s else torch.tensor(0.0) for s in shares) / 4),
-                "You divide by four drives",
-            ),
             "not a number": (counting(share), "gives 0 / 0. Leave it out"),
-            "not a number, of a tensor": (
-                counting(share, lambda shares: torch.stack(list(shares)).mean()),
-                "gives 0 / 0. Leave it out",
-            ),
             "the mean as hits": (
                 counting(share, lambda shares: metrics.proportion(sum(s for s in shares if s == s) / 3, 3)),
                 "the *sum* of the drives' shares",
@@ -351,6 +378,10 @@ def test_check_drive_by_success_knows_right_from_wrong():
                 counting(lambda right, hit, _: (~hit & right).sum() / right.sum(), without_empty),
                 "the share that withstood",
             ),
+            "only if the first frame was right": (only_if(lambda right: right[0]), "You left out a drive"),
+            "only if most frames were right": (only_if(lambda right: right.float().mean() > 0.5), "You left out the drives in which most"),
+            "target fixed": (lambda m, b, a, truth, target: drive_by_success(m, b, a, 0, 2), "or the target, fixed somewhere"),
+            "the last frame": (last_frame, "You returned 0.500. Who counts within a drive"),
             "a bare number": (lambda *a: float(drive_by_success(*a)), "without an interval"),
             "an interval of no width": (
                 counting(share, lambda shares: metrics.mean(torch.tensor([s for s in shares if s == s]))),
@@ -360,3 +391,14 @@ def test_check_drive_by_success_knows_right_from_wrong():
             "not for still views": (only_long_drives, "the lab is counted by the same function"),
         },
     )
+
+
+def test_a_drive_of_which_nothing_is_known_is_named_however_the_mean_is_made():
+    def mean_of_a_tensor(model, before, after, truth, target):
+        shares = []
+        for clean, attacked in zip(before, after, strict=True):
+            right = model(clean).argmax(1) == truth
+            shares.append((right & (model(attacked).argmax(1) == target)).sum() / right.sum())
+        return torch.stack(shares).mean()
+
+    assert "gives 0 / 0. Leave it out" in judge(all_exercises()["drive_by_success"], mean_of_a_tensor).text

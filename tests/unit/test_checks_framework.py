@@ -415,9 +415,29 @@ def test_an_input_changed_in_place_is_a_mistake_and_the_caller_keeps_the_origina
     assert float(inner.sum()) == 0
 
 
-def test_a_gradient_flag_set_on_the_input_is_no_mistake():
-    assert call(lambda x: x.requires_grad_(), torch.zeros(2)).requires_grad
+def with_a_gradient_left(x):
+    x.requires_grad_()
+    (x**2).sum().backward()
+    x.requires_grad_(False)
+    return 2 * x
+
+
+@pytest.mark.parametrize("left", [lambda x: x.requires_grad_() * 1, with_a_gradient_left])
+def test_an_input_that_is_left_watched_is_a_mistake(left):
+    with pytest.raises(Mistake, match="left its caller's `x` watched"):
+        call(left, torch.ones(2))
     assert not GIVEN.requires_grad
+
+
+def test_an_input_that_was_watched_may_stay_so_and_a_copy_may_be():
+    assert call(lambda x: x * 1, torch.ones(2, requires_grad=True)).requires_grad
+    assert call(lambda x: x.clone().requires_grad_() * 1, torch.ones(2)).requires_grad
+
+
+def test_a_model_that_is_thawed_is_a_mistake():
+    model = torch.nn.Linear(2, 2).requires_grad_(False)
+    with pytest.raises(Mistake, match="weights are watched"), unchanged(model):
+        model.requires_grad_()
 
 
 def test_a_missing_return_is_told():

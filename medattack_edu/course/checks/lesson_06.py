@@ -15,6 +15,7 @@ from medattack_edu.course.checks.framework import (
     exercise,
     expect_close,
     expect_images,
+    expect_in_ball,
     expect_number,
     expect_tensor,
     unchanged,
@@ -41,7 +42,7 @@ class Slope:
 
     def __init__(self, n):
         self.gradient = torch.randn(n, 3, SIDE, SIDE) * torch.arange(1.0, n + 1).view(-1, 1, 1, 1)
-        self.asked = []
+        self.asked, self.answers = [], []
 
     def __call__(self, x):
         if not isinstance(x, torch.Tensor) or x.shape != self.gradient.shape:
@@ -50,7 +51,8 @@ class Slope:
                 f"of its own; it was asked about {describe(x)}."
             )
         self.asked.append(x.detach().clone())
-        return 40 + (x.detach() * self.gradient).flatten(1).sum(1)
+        self.answers.append(40 + (x.detach() * self.gradient).flatten(1).sum(1))
+        return self.answers[-1].clone()
 
 
 @exercise(
@@ -79,9 +81,11 @@ def check_nes_estimate(nes_estimate):
         raise Mistake(
             "The same generator should give the same estimate, and another generator another. Draw the directions with `generator`."
         )
-    score = Slope(len(x))
+    few, score = score, Slope(len(x))
     estimate = call(nes_estimate, score, x, MANY, SIGMA, torch.Generator().manual_seed(3))
+    expect_tensor(estimate, shape=tuple(x.shape), what="the estimate")
     _close_to(estimate, score.gradient)
+    _is_the_mean(out, few, x)
     return f"From {2 * MANY:,} answers your estimate is the gradient, but for {_error(estimate, score.gradient):.0%} of its length."
 
 
@@ -133,6 +137,18 @@ def _close_to(estimate, truth):
     )
 
 
+def _is_the_mean(estimate, few, x):
+    """From few answers the estimate is far from the truth, but it is known to the last digits: what was asked, and answered, is."""
+    answers, points = few.answers[: 2 * FEW], few.asked[: 2 * FEW]
+    told = sum(answer.view(-1, 1, 1, 1) * (point - x) for answer, point in zip(answers, points, strict=True))
+    mean = told / (2 * SIGMA**2 * FEW)
+    if _error(estimate, mean) > 0.02:
+        raise Mistake(
+            f"From {MANY:,} pairs your estimate is good. But from {FEW} it has {(estimate * mean).sum() / mean.square().sum():.3f} times the "
+            f"length of the mean over {FEW} pairs of slope times direction. What do you divide by?"
+        )
+
+
 def _error(estimate, truth):
     """How far an estimate is off, in lengths of the truth."""
     return ((estimate - truth).norm() / truth.norm()).item()
@@ -161,21 +177,20 @@ def reference_variance_of(estimator, seeds):
 )
 def check_variance_of(variance_of):
     seeds, shape, spread = [3, 1, 4, 15, 9], (2, 3, 2), 0.7
-    generators = []
+    ran = []
 
     def estimator(generator):
         if not isinstance(generator, torch.Generator):
             raise Mistake(f"`estimator` takes a torch.Generator; it was called with {describe(generator)}.")
-        generators.append(generator)
+        ran.append(generator.initial_seed())  # now: the same generator may come again with another seed
         return 5 + spread * torch.randn(shape, generator=generator)
 
     out = call(variance_of, estimator, seeds)
     number = expect_number(out, "the variance", low=0)
-    if len(generators) != len(seeds):
-        raise Mistake(f"There are {len(seeds)} seeds, and you ran the estimator {len(generators)} times. Once for each.")
-    came = sorted(generator.initial_seed() for generator in generators)
-    if came != sorted(seeds):
-        raise Mistake(f"The seeds are {sorted(seeds)}; you ran with generators of the seeds {came}.")
+    if len(ran) != len(seeds):
+        raise Mistake(f"There are {len(seeds)} seeds, and you ran the estimator {len(ran)} times. Once for each.")
+    if sorted(ran) != sorted(seeds):
+        raise Mistake(f"The seeds are {sorted(seeds)}; you ran with generators of the seeds {sorted(ran)}.")
     runs = torch.stack([5 + spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     truth, told = runs.var(0).sum().item(), f"For {len(seeds)} runs of 12 numbers each your variance is {number:.3f}. "
     pitfalls = {
@@ -244,7 +259,7 @@ class Fence:
 )
 def check_label_score(label_score):
     x = torch.full((5, 3, SIDE, SIDE), 0.5)
-    x[:, 1], x[:, 2] = 0.01, 0.99  # near black and near white, where noise leaves the range
+    x[..., -1, :] = torch.tensor([0.01, 0.01, 0.99])  # the lowest row is near black and near white, where noise leaves the range
     # The share of copies above the fence is known: the fence lies at this share of the radius from the first pixel.
     offsets = torch.tensor([-0.4, 0.6, 1.2, 0.6, -1.2])
     label = torch.tensor([1, 1, 1, 0, 1])
@@ -257,20 +272,7 @@ def check_label_score(label_score):
         raise Mistake(f"A score is a share, a float for each image; {describe(out)} came.")
     if len(fence.asked) != COPIES:
         raise Mistake(f"With copies = {COPIES:,}, each image should be asked about {COPIES:,} times; you asked {len(fence.asked):,} times.")
-    changes = torch.stack([copy - x for copy in fence.asked[:50]])[:, :, 0]  # the colour that noise never takes out of the range
-    if changes.abs().max() == 0:
-        raise Mistake("All your copies are the image itself. The score lives from the noise.")
-    if torch.equal(changes[0], changes[1]):
-        raise Mistake("All your copies carry the same noise. Draw it anew for each copy.")
-    if torch.allclose(changes[:, 0], changes[:, 1]):
-        raise Mistake("All images of a copy carry the same noise. Each needs a draw of its own.")
-    furthest = changes.abs().max().item()
-    if furthest > 1.01 * RADIUS:
-        raise Mistake(
-            f"With radius = {RADIUS:g}, one of your copies has a pixel {furthest:.3f} away from the image. Uniform noise ends at the radius."
-        )
-    if changes.min() > -0.5 * RADIUS:
-        raise Mistake("Your noise only makes pixels brighter. It goes both ways, from minus to plus the radius.")
+    _is_uniform_noise(torch.stack([copy - x for copy in fence.asked[:50]])[..., :-1, :])
     for i, (score, truth) in enumerate(zip(out.tolist(), expected.tolist(), strict=True)):
         if abs(score - truth) > 0.06:
             told = f"Image {i} should keep label {int(label[i])} under about {truth:.0%} of the noise; your score is {score:.2f}. "
@@ -280,11 +282,48 @@ def check_label_score(label_score):
                 raise Mistake(told + "A share lies between 0 and 1.")
             raise Mistake(told + f"Is each copy's label compared with the label of its own image? The labels are {label.tolist()}.")
     expect_close(out, out.clamp(0, 1), "the score")
-    other = call(label_score, Fence(0.5 + RADIUS * offsets), x, label, 20, RADIUS, torch.Generator().manual_seed(6))
-    same = call(label_score, Fence(0.5 + RADIUS * offsets), x, label, 20, RADIUS, torch.Generator().manual_seed(6))
-    if not torch.equal(other, same):
-        raise Mistake("Two runs with the same generator give different scores. Draw the noise with `generator`.")
+    asked = []
+    for seed in (6, 6, 7):
+        fence = Fence(0.5 + RADIUS * offsets)
+        call(label_score, fence, x, label, 20, RADIUS, torch.Generator().manual_seed(seed))
+        asked.append(torch.stack(fence.asked))
+    if not torch.equal(asked[0], asked[1]) or torch.equal(asked[0], asked[2]):
+        raise Mistake("The same generator should give the same noise, and another generator another. Draw the noise with `generator`.")
     return "Your score is the share of copies that keep the label, on both sides of the border."
+
+
+def _is_uniform_noise(changes):
+    """`changes` (copies, images, colours, rows, columns), of pixels that noise never takes out of the range."""
+    lowest, highest = (value.item() for value in changes.aminmax())
+    furthest = max(-lowest, highest)
+    if furthest == 0:
+        raise Mistake("All your copies are the image itself. The score lives from the noise.")
+    same_for = {
+        "copies": changes[:1],
+        "images of a copy": changes[:, :1],
+        "pixels of an image": changes[..., :1, :1],
+        "pixels of a row": changes[..., :1],
+        "pixels of a column": changes[..., :1, :],
+        "colours of a pixel": changes[:, :, :1],
+    }
+    for what, first in same_for.items():
+        if torch.allclose(changes, first.expand_as(changes), atol=1e-6):
+            raise Mistake(f"You drew one noise for all {what}, such as {first.flatten()[0]:+.4f}. Each value needs a draw of its own, anew for each copy.")
+    if furthest > 1.01 * RADIUS:
+        raise Mistake(
+            f"With radius = {RADIUS:g}, one of your copies has a pixel {furthest:.3f} away from the image. Uniform noise ends at the radius."
+        )
+    if furthest < 0.9 * RADIUS:
+        raise Mistake(f"With radius = {RADIUS:g}, no pixel of your copies is further than {furthest:.3f} from the image. Uniform noise goes up to the radius.")
+    if lowest > -0.5 * RADIUS or highest < 0.5 * RADIUS:
+        way = "brighter" if lowest > -0.5 * RADIUS else "darker"
+        raise Mistake(f"Your noise only makes pixels {way}. It goes both ways, from minus to plus the radius.")
+    middle = changes.abs().median().item()
+    if abs(middle - 0.5 * RADIUS) > 0.1 * RADIUS:
+        raise Mistake(
+            f"Half of your pixels are less than {middle:.4f} away from the image, half of them more. Noise that is uniform between minus "
+            f"and plus {RADIUS:g} has its middle at {RADIUS / 2:g}."
+        )
 
 
 # ---- spending a budget ------------------------------------------------------------------------------------------------
@@ -331,7 +370,7 @@ def climb(oracle, x, y, queries, propose):
 @exercise(
     "my_attack",
     lesson="06",
-    title="200 queries, spent well",
+    title="Your own attack, its queries spent well",
     reference=reference_my_attack,
     hints=(
         "Start from `climb`: it asks, keeps what helps, and leaves turned patients alone. What is left to you is `propose`. Noise redraws "
@@ -357,9 +396,7 @@ def check_my_attack(my_attack):
                 "`oracle.left(ids)` tells what is left."
             ) from None
     expect_images(out, like=x, what="your images")
-    furthest = (out - x).abs().max().item()
-    if furthest > EPS + 1e-5:
-        raise Mistake(f"A pixel has moved by {255 * furthest:.1f}/255, and eps allows {255 * EPS:.0f}/255. Measured from `x`, the clean image.")
+    expect_in_ball(out, x, EPS)
     if oracle.total == 0:
         raise Mistake("You asked the oracle nothing. Whatever you attacked, it wasn't this model.")
     others = attacks.Oracle(model, budget=BUDGET)
@@ -367,10 +404,26 @@ def check_my_attack(my_attack):
     mine = _turned(model, out, y)
     told = f"Of {PATIENTS} patients you turned {mine}, with {oracle.total:,} queries; {BUDGET} tries of random noise turn {by_noise}. "
     if mine <= by_noise:
-        raise Mistake(told + "Does each question build on what the last ones brought, and do you return the images that it led to?")
+        raise Mistake(told + _about_gains(model, x, out, y))
+    idle = int((oracle.spent(range(PATIENTS)) == 0).sum())
+    if mine < LEAST and idle:
+        raise Mistake(told + f"{LEAST} are within reach. About {idle} of the patients you never asked.")
     if mine < LEAST:
         raise Mistake(told + f"{LEAST} are within reach. Spend the questions on larger parts of the image, and keep every gain.")
     return told + "All within eps and the budget."
+
+
+def _about_gains(model, x, out, y):
+    if torch.equal(out, x):
+        return "What you returned are the clean images. Return those that the answers led to."
+    with torch.no_grad():
+        before, after = (lead(model(images).softmax(1), y).mean().item() for images in (x, out))
+    told = f"On average the lead of the wrong answer went from {before:.1f} to {after:.1f}: "
+    if after < before - 0.5:
+        return told + "away from the border. Which proposals do you keep?"
+    if after < before + 0.5:
+        return told + "hardly anything of what the oracle told you is left in the images that you returned."
+    return told + "noise alone gets as far. Does each question build on what the last ones brought?"
 
 
 def _turned(model, images, y):

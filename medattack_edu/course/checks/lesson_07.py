@@ -11,6 +11,7 @@ from medattack_edu import attacks, metrics
 from medattack_edu.course.checks.framework import (
     Mistake,
     call,
+    curved_model,
     describe,
     exercise,
     expect_images,
@@ -26,7 +27,7 @@ PATCH = 32  # side of the toy patch, in pixels
 RIM = 2.0  # pixels around the edge of the disc that may be mixed, however the edge is drawn
 COVERED = 0.08  # how far the covered area may be from the nominal one: a hard edge on few pixels is rough
 TURNED = 6.0  # degrees by which a measured angle may be off
-COLOUR = 0.03  # how far a colour may be off after resampling
+COLOUR = 0.01  # how far a colour may be off after resampling, well inside an area of one colour
 
 # Five placements: location (right, down), angle in degrees counter-clockwise, scale. All lie wholly inside.
 PLACEMENTS = (
@@ -76,12 +77,17 @@ def check_place(place):
     out = call(place, *flags.given())
     expect_images(out, like=scenes, what="your images")
     _rest_stays(out, flags)
-    hiding = Trial(0 * _flag(), 1 - black, location, angle, scale)
-    _hides_what_is_under_it(call(place, *hiding.given()), hiding)
+    for shade in (0.5, 0.0):
+        hiding = Trial(torch.full_like(_flag(), shade), 1 - black, location, angle, scale)
+        _hides_what_is_under_it(call(place, *hiding.given()), hiding)
     _is_turned(out, flags)
+    _keeps_its_colours(out, flags)
     _lets_the_gradient_through(place, *flags.given())
     alone = call(place, _flag(), scenes[1:2], location[1:2], angle[1:2], scale[1:2])
     expect_images(alone, like=scenes[1:2], what="your image, when one is given")
+    off = (alone - out[1:2]).abs().mean().item()
+    if off > 1e-3:  # a pixel at the edge may fall to either side, depending on how the processor adds
+        raise Mistake(f"A scene that comes alone is treated otherwise than the same scene among {len(out)}: on average its pixels are {off:.3f} apart.")
     return f"{len(angle)} scenes, {len(angle)} placements, and the rest of each scene is as it was."
 
 
@@ -125,11 +131,26 @@ def _placements():
 
 
 def _flag():
-    """A patch whose upper half is red and whose right half is green, so that one sees how it was turned."""
+    """A patch whose upper half is red and whose right half is green, so that one sees how it was turned. Its middle is blue."""
     flag = torch.full((3, PATCH, PATCH), 0.4)
     flag[0, : PATCH // 2] = 0.9
     flag[1, :, PATCH // 2 :] = 0.9
+    flag[2][_in_the_middle()] = 0.7
     return flag
+
+
+def _in_the_middle():
+    """The pixels (h, h) of the patch in the disc of half its width."""
+    axis = (torch.arange(PATCH) + 0.5) * 2 / PATCH - 1
+    return axis.square() + axis.square()[:, None] < 0.25
+
+
+def _areas():
+    """{what it is called: pixels (h, h) of the patch}: the areas of one colour of the flag."""
+    upper, left = torch.arange(PATCH)[:, None] < PATCH // 2, torch.arange(PATCH)[None] < PATCH // 2
+    quarters = {"upper left": upper & left, "upper right": upper & ~left, "lower left": ~upper & left, "lower right": ~upper & ~left}
+    parts = {"": ~_in_the_middle(), ", near the middle": _in_the_middle()}
+    return {where + part: quarter & pixels for where, quarter in quarters.items() for part, pixels in parts.items()}
 
 
 def _from_centre(location):
@@ -199,6 +220,7 @@ def _where_it_went(lies, i, trial):
         return {
             "You have taken the location as (down, right).": wanted.flip(0),
             "It went to the opposite side of the scene's middle.": 1 - wanted,
+            "The second number of a location counts from the upper edge, downwards.": torch.stack([wanted[0], 1 - wanted[1]]),
             "The grid runs from -1 to 1, the location from 0 to 1.": (wanted + 1) / 2,
             "It has gone half of the way from the scene's middle. The grid is 2 wide, from -1 to 1.": (wanted + 0.5) / 2,
         } | _shifts_that_went_astray(wanted, trial.angle[j], trial.scale[j])
@@ -254,25 +276,50 @@ def _is_turned(out, trial):
         )
     if _apart(red, torch.rad2deg(angle)).max() < TURNED:
         raise Mistake(f"{trial.told(2)} the patch is turned by {float(red[2]):.0f} degrees: you took degrees for radians.", trial.picture(out))
-    if _apart(red, green).min() > 90 - TURNED:
+    if _apart(red, green).min() > 90 - TURNED and (_apart(red + 90, green) - 90).abs().max() < TURNED:
+        sides = ("to the right", "above", "to the left", "below")
+        lies = [sides[round(float(degrees) / 90) % 4] for degrees in (red[0] + 90, green[0])]
         raise Mistake(
-            f"{trial.told(0)} the patch comes out as in a mirror: its red half should lie above and its green one to the right.", trial.picture(out)
+            f"{trial.told(0)} the patch comes out as in a mirror: its red half should lie above and its green one to the right. The red one "
+            f"lies {lies[0]}, the green one {lies[1]}.",
+            trial.picture(out),
         )
+    if _apart(red, green).max() > TURNED:
+        _keeps_its_colours(out, trial)
     worst = int(torch.maximum(_apart(red, angle), _apart(green, angle)).argmax())
     raise Mistake(
         f"{trial.told(worst)} the patch is turned by {float(red[worst]):.0f} degrees (its green half by {float(green[worst]):.0f}).", trial.picture(out)
     )
 
 
+def _keeps_its_colours(out, trial):
+    """The flag: is each area, well inside, of the colour that it has in the patch?"""
+    for where, pixels in _areas().items():
+        wanted = trial.patch[:, pixels].mean(1)
+        seen = reference_place(pixels.float().expand(3, -1, -1), 0 * trial.scenes, trial.location, trial.angle, trial.scale)[:, 0] > 0.99
+        for i in range(len(out)):
+            came = out[i][:, seen[i]].median(1).values
+            if (came - wanted).abs().max() > COLOUR:
+                raise Mistake(
+                    f"{trial.told(i)} a part of the patch (its {where}) should have the colour {_colour(wanted)}, as it was given, and has {_colour(came)}.",
+                    trial.picture(out),
+                )
+
+
+def _colour(rgb):
+    return "(" + ", ".join(f"{value:.2f}" for value in rgb.tolist()) + ")"
+
+
 def _hides_what_is_under_it(out, trial):
-    """A black patch in white scenes: nothing of the white may show through."""
+    """A patch of one shade in white scenes: nothing of the white may show through."""
     inner = _distance(trial.location) < trial.scale[:, None, None] * SIDE / 2 - RIM
+    shade = float(trial.patch.max())
     for i in range(len(out)):
         shows = float(out[i].amax(0)[inner[i]].max())
-        if shows > COLOUR:
+        if shows > shade + COLOUR:
             raise Mistake(
-                f"{trial.told(i)} a black patch lies in a white scene, and under it a pixel still has {shows:.2f}. A sticker hides what is "
-                "under it, whatever its own colour.",
+                f"{trial.told(i)} a {'grey' if shade else 'black'} patch of {shade:g} lies in a white scene, and under it a pixel has {shows:.2f}. A sticker "
+                "hides what is under it, whatever its own colour.",
                 trial.picture(out),
             )
 
@@ -327,38 +374,73 @@ def reference_expected_log_probability(model, patch, x, target, place, draw, tim
     ),
 )
 def check_expected_log_probability(expected_log_probability):
-    model = Toy()
+    model = curved_model(3 * 12 * 12, 3)
     patch, x = torch.rand(3, 8, 8), 0.2 + 0.6 * torch.rand(4, 3, 12, 12)
-    draws, placed = Draws(), Placing(x)
+    draws = Draws()
+    placed = Placing(x, draws)
     with unchanged(model):
-        out = call(expected_log_probability, model, patch, x, TARGET, placed, draws, TIMES)
-    came = expect_number(out.detach() if isinstance(out, torch.Tensor) else out, "the expectation")
-    _drew_enough(draws, placed, x)
-    logits = torch.cat([model(scenes) for scenes in placed.scenes]).detach()
-    if placed.images == TIMES * len(x):
-        _is_the_expectation(came, logits)
-    trainable = patch.clone().requires_grad_()
-    out = expected_log_probability(model, trainable, x.clone(), TARGET, Placing(x), Draws(), TIMES)
-    if not isinstance(out, torch.Tensor) or not out.requires_grad:
+        first = call(expected_log_probability, model, patch, x, TARGET, placed, draws, TIMES)
+    came = _number(first)
+    _drew_enough(draws, placed, TIMES)
+    logits = torch.cat([model(scenes) for scenes in placed.again(patch)])
+    _is_the_expectation(came, logits)
+
+    draws, trainable, others = Draws(), patch.clone().requires_grad_(), (0, TIMES - 1)
+    placed = Placing(x, draws)
+    out = expected_log_probability(model, trainable, x.clone(), others[0], placed, draws, others[1])
+    _drew_enough(draws, placed, others[1])
+    came, wanted = _number(out), torch.cat([F.log_softmax(model(scenes), 1)[:, others[0]] for scenes in placed.again(trainable)]).mean()
+    if abs(came - wanted.item()) > NEAR * max(1, abs(wanted.item())):
+        raise Mistake(
+            f"For class {TARGET} and {TIMES} rounds the value is right. For class {others[0]} and {others[1]} rounds it should be "
+            f"{wanted.item():.4f}, and is {came:.4f}. Is the class fixed somewhere?"
+        )
+    _leads_to_the_patch(out, came, wanted, trainable)
+    return f"The mean over {len(logits)} scenes, {TIMES} of each image: {_number(first):.3f}. And it can be differentiated."
+
+
+def _number(out):
+    return expect_number(out.detach() if isinstance(out, torch.Tensor) else out, "the expectation")
+
+
+def _leads_to_the_patch(out, came, wanted, patch):
+    gradient = None
+    if isinstance(out, torch.Tensor) and out.requires_grad:
+        (gradient,) = torch.autograd.grad(out, patch, allow_unused=True)
+    if gradient is None:
         raise Mistake(
             f"The value is right, {came:.3f}, but no gradient leads from it to the patch. Hand out the tensor as it came, so that the "
             "patch can be trained."
         )
-    return f"The mean over {len(logits)} scenes, {TIMES} of each image: {came:.3f}. And it can be differentiated."
+    (right,) = torch.autograd.grad(wanted, patch)
+    if (gradient - right).norm() > 1e-3 * right.norm():
+        cosine = F.cosine_similarity(gradient.flatten(), right.flatten(), dim=0)
+        raise Mistake(
+            f"The value is right, {came:.3f}, but its gradient at the patch isn't that of the mean over all scenes that you made: it has "
+            f"a cosine of {cosine:.2f} with it, and {gradient.norm() / right.norm():.2f} times its length. In every scene of every round the patch has "
+            "to learn."
+        )
 
 
-def _drew_enough(draws, placed, x):
-    n = len(x)
-    if not placed.images:
+def _drew_enough(draws, placed, times):
+    n = len(placed.clean)
+    if not sum(placed.scenes):
         raise Mistake("The patch was never placed. Each scene is made by `place(patch, x, location, angle, scale)`.")
     if placed.shared:
         raise Mistake(f"You stuck the patch on {placed.shared} images with one placement: all of them had it in the same place. Each image gets one of its own.")
-    if sum(draws.counts) == n and TIMES > 1:
-        raise Mistake(f"You drew {n} placements and used them in every round. New draws in each of the {TIMES} rounds, or the patch learns those few.")
-    if placed.images != TIMES * n:
-        raise Mistake(f"{TIMES} rounds of {n} images are {TIMES * n} scenes; you made {placed.images}.")
-    if sum(draws.counts) < TIMES * n:
-        raise Mistake(f"You made {TIMES * n} scenes and drew {sum(draws.counts)} placements. Each image gets one of its own, a new one in each round.")
+    if sum(placed.scenes) != times * n:
+        raise Mistake(f"{times} rounds of {n} images are {times * n} scenes; you made {sum(placed.scenes)}.")
+    if min(placed.scenes) < times:
+        raise Mistake(f"Each of the {n} images belongs into {times} scenes, one in each round. Yours were in {placed.scenes}.")
+    if sum(draws.counts) == n:
+        raise Mistake(f"You drew {n} placements and used them in every round. New draws in each of the {times} rounds, or the patch learns those few.")
+    if sum(draws.counts) < times * n:
+        raise Mistake(f"You made {times * n} scenes and drew {sum(draws.counts)} placements. Each image gets one of its own, a new one in each round.")
+    if placed.repeated:
+        raise Mistake(
+            f"You drew {sum(draws.counts)} placements, but {placed.repeated} of your {times * n} scenes have one that was used before. Each image gets "
+            "one of its own, a new one in each round."
+        )
 
 
 def _is_the_expectation(came, logits):
@@ -391,56 +473,78 @@ def _is_the_expectation(came, logits):
     )
 
 
-class Toy(nn.Module):
-    """A small smooth model of three classes."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 8), nn.Tanh(), nn.Linear(8, 3))
-        with torch.no_grad():
-            self.net[-1].weight.mul_(4)
-        self.eval()
-
-    def forward(self, x):
-        return self.net(x)
-
-
 class Draws:
-    """`draw(n)` for the check: three tensors, other ones each time, and a memory of how many were asked for."""
+    """`draw(n)` for the check: three tensors, other ones each time, and a memory of what was drawn."""
 
     def __init__(self):
-        self.counts = []
+        self.counts, self.rows = [], torch.zeros(0, 4)
 
     def __call__(self, n):
         if not isinstance(n, int):
             raise Mistake(f"`draw` takes the number of images, such as `len(x)`; it was given {describe(n)}.")
         self.counts.append(n)
-        return torch.rand(n, 2), 40 * torch.rand(n) - 20, 0.3 + 0.3 * torch.rand(n)
+        location, angle, scale = torch.rand(n, 2), 40 * torch.rand(n) - 20, 0.3 + 0.3 * torch.rand(n)
+        self.rows = torch.cat([self.rows, _row(location, angle, scale)])
+        return location, angle, scale
 
 
 class Placing:
-    """`place` for the check: it mixes the patch into a corner, as strongly as the scale says, and remembers the scenes."""
+    """`place` for the check: it mixes the patch into a corner, as strongly as the placement says, and remembers what it was given."""
 
-    def __init__(self, x):
-        self.clean, self.scenes, self.images = x, [], 0
+    def __init__(self, x, draws):
+        self.clean, self.draws, self.given = x, draws, []
+        self.scenes = [0] * len(x)  # of each image
         self.shared = 0  # images that got one placement together
+        self.used = set()
+        self.repeated = 0  # images that got a placement that was used before
 
     def __call__(self, patch, x, location, angle, scale):
         if not isinstance(x, torch.Tensor) or x.ndim != 4:
             raise Mistake(f"`place` takes the patch and then the images (N, 3, H, W); it was given {describe(patch)} and {describe(x)}.")
-        known = (x.detach()[:, None] == self.clean[None]).flatten(2).all(2).any(1)
-        if not known.all():
+        known = (x.detach()[:, None] == self.clean[None]).flatten(2).all(2)
+        if not known.any(1).all():
             raise Mistake("`place` was given images that already have a patch. Each scene begins with a clean image.")
         if len(scale) not in (1, len(x)):
             raise Mistake(f"`place` was given {len(x)} images and {len(scale)} placements. Each image gets one.")
+        for image in known.int().argmax(1).tolist():
+            self.scenes[image] += 1
         self.shared = self.shared or (len(x) if len(scale) < len(x) else 0)
-        height, width = patch.shape[-2:]
-        strength = scale[:, None, None, None] * (1 + location[:, :1, None, None]) * torch.cos(torch.deg2rad(angle))[:, None, None, None]
-        stuck = F.pad(patch * strength, (0, x.shape[-1] - width, 0, x.shape[-2] - height))
-        out = x * F.pad(torch.zeros(1, 1, height, width), (0, x.shape[-1] - width, 0, x.shape[-2] - height), value=1.0) + stuck
-        self.scenes.append(out.detach())
-        self.images += len(x)
-        return out
+        self._was_drawn(location, angle, scale)
+        self.given.append((x.detach(), location, angle, scale))
+        return _mixed_in(patch, x, location, angle, scale)
+
+    def _was_drawn(self, location, angle, scale):
+        n = len(scale)
+        if tuple(location.shape) != (n, 2) or tuple(angle.shape) != (n,) or tuple(scale.shape) != (n,):
+            raise Mistake(
+                f"`place` takes location ({n}, 2), angle ({n},) and scale ({n},), in this order; it was given {describe(location)}, "
+                f"{describe(angle)} and {describe(scale)}."
+            )
+        for row in _row(location, angle, scale):
+            same = (self.draws.rows - row).abs().amax(1) < 1e-4
+            if not same.any():
+                raise Mistake(
+                    f"`place` was given location {_point(row)}, angle {row[2] + 0:.2f} and scale {row[3]:.2f}. `draw` never returned these three "
+                    "together, in this order. Place the patch where it was drawn."
+                )
+            which = int(same.int().argmax())
+            self.repeated += which in self.used
+            self.used.add(which)
+
+    def again(self, patch):
+        """The scenes that were made, with this patch."""
+        return [_mixed_in(patch, *given) for given in self.given]
+
+
+def _row(location, angle, scale):
+    return torch.cat([location, angle[:, None], scale[:, None]], 1)
+
+
+def _mixed_in(patch, x, location, angle, scale):
+    height, width = patch.shape[-2:]
+    rest = (0, x.shape[-1] - width, 0, x.shape[-2] - height)
+    strength = scale[:, None, None, None] * (1 + location[:, :1, None, None]) * torch.cos(torch.deg2rad(angle))[:, None, None, None]
+    return x * F.pad(torch.zeros(1, 1, height, width), rest, value=1.0) + F.pad(patch * strength, rest)
 
 
 # ---- success over rotations --------------------------------------------------------------------------------------------
@@ -488,7 +592,7 @@ def reference_success_over_rotations(model, x, patch, target, place, angles, loc
 def check_success_over_rotations(success_over_rotations):
     table = Scripted()
     x, locations = table.images(), table.locations()
-    scale = torch.full((len(CLEAN),), 0.4)
+    scale = table.scales()
     with unchanged(table):
         out = call(success_over_rotations, table, x, torch.rand(3, 2, 2), WANTED, table.place, list(ANGLES), locations, scale)
     if isinstance(out, torch.Tensor | metrics.Estimate | float):
@@ -496,10 +600,12 @@ def check_success_over_rotations(success_over_rotations):
     if not isinstance(out, list | tuple) or len(out) != len(ANGLES):
         raise Mistake(f"A list of {len(ANGLES)} numbers was expected, one for each angle; {describe(out)} came.")
     shares = _shares()
-    for angle, value in zip(ANGLES, out, strict=True):
-        rate = expect_number(value, f"the success at {angle:g} degrees", low=0, high=1)
+    rates = {
+        angle: expect_number(value, f"the success at {angle:g} degrees", low=0, high=1) for angle, value in zip(ANGLES, out, strict=True)
+    }
+    for angle, rate in rates.items():
         if abs(rate - float(shares[angle].mean())) > NEAR:
-            raise Mistake(_about_success(angle, rate, out))
+            raise Mistake(_about_success(angle, rates))
     n = getattr(out[0], "n", None)
     images, trials = len(shares[0.0]), len(shares[0.0]) * SPOTS
     if n is None:
@@ -519,57 +625,67 @@ def check_success_over_rotations(success_over_rotations):
             f"The number is right, {float(out[0]):.3f}, and n is {n}. But its interval, {out[0].low:.3f} to {out[0].high:.3f}, is not that of "
             f"`metrics.proportion` for these {n} images, {expected.low:.3f} to {expected.high:.3f}."
         )
+    other = 2
+    again = call(success_over_rotations, table, x, torch.rand(3, 2, 2), other, table.place, [ANGLES[0]], locations, scale)
+    rate = expect_number(again[0], f"the success at {ANGLES[0]:g} degrees", low=0, high=1)
+    expected = float(_shares(other)[ANGLES[0]].mean())
+    if abs(rate - expected) > NEAR:
+        raise Mistake(
+            f"For target {WANTED} the numbers are right. For target {other} it should be {expected:.3f} at {ANGLES[0]:g} degrees; you returned "
+            f"{rate:.3f}. Is the target fixed somewhere?"
+        )
     told = ", ".join(f"{float(value):.2f} at {angle:g}" for angle, value in zip(ANGLES, out, strict=True))
     return f"{images} images of {len(CLEAN)} count; success {told} degrees."
 
 
-def _hits():
+def _hits(target=WANTED):
     """{angle: (images, spots), 1 where the target was answered}, for all six images."""
-    return {angle: (torch.tensor(rows) == WANTED).float() for angle, rows in ANSWERS.items()}
+    return {angle: (torch.tensor(rows) == target).float() for angle, rows in ANSWERS.items()}
 
 
-def _shares():
-    who = torch.tensor(CLEAN) != WANTED
-    return {angle: hits[who].mean(1) for angle, hits in _hits().items()}
+def _shares(target=WANTED):
+    who = torch.tensor(CLEAN) != target
+    return {angle: hits[who].mean(1) for angle, hits in _hits(target).items()}
 
 
-def _about_success(angle, rate, out):
-    who, hits, clean = torch.tensor(CLEAN) != WANTED, _hits(), torch.tensor(CLEAN)
-    here, answers = hits[angle], torch.tensor(ANSWERS[angle])
-    expected = float(here[who].mean())
+def _about_success(angle, rates):
+    who, here = torch.tensor(CLEAN) != WANTED, _hits()[angle][torch.tensor(CLEAN) != WANTED]
     told = (
-        f"At {angle:g} degrees, {int(who.sum())} images count, each in {SPOTS} places, and {int(here[who].sum())} of the "
-        f"{int(who.sum()) * SPOTS} answers are the target: {expected:.3f}. You returned {rate:.3f}. "
+        f"At {angle:g} degrees, {int(who.sum())} images count, each in {SPOTS} places, and {int(here.sum())} of the "
+        f"{here.numel()} answers are the target: {float(here.mean()):.3f}. You returned {rates[angle]:.3f}. "
     )
-    overall = float(torch.stack(list(hits.values()))[:, who].mean())
-    known = {
-        "You count all 6 images. Two were called by the target's name before there was a patch.": here.mean(),
-        "You divide by all 6 images. Two were called by the target's name before, and can't be turned.": here[who].sum() / here.numel(),
-        "You count every answer that changed. This attack has a target: another wrong answer is a failure.":
-            (answers != clean[:, None])[who].float().mean(),
-        "You count every answer that changed, of all 6 images. This attack has a target.": (answers != clean[:, None]).float().mean(),
-        "You count an image as soon as one place works. Nobody told the attacker which.": here[who].amax(1).mean(),
-        "You count an image only if all places work.": here[who].amin(1).mean(),
-        "Only the first place counts.": here[who][:, 0].mean(),
-        "Only the last place counts.": here[who][:, -1].mean(),
-        "That is the share that withstood.": 1 - here[who].mean(),
-        "That is the mean over all angles.": torch.tensor(overall),
-        "What you passed on as hits was a share already, so it was divided twice. Hits are a sum over images.": here[who].mean() / who.sum(),
+    if angle != ANGLES[0] and max(rates.values()) - min(rates.values()) < NEAR:
+        return told + "It is the same at every angle: was the patch turned?"
+    pitfalls = {a: _pitfalls(a, who) for a in ANGLES}
+    for words in pitfalls[angle]:
+        if all(min(abs(rate - value) for value in pitfalls[a][words]) < NEAR for a, rate in rates.items()):
+            return told + words
+    return told + "Who counts (which images), and as what (the share of its places)?"
+
+
+def _pitfalls(angle, who):
+    """{what may have been done: the values that it gives at this angle}."""
+    hits, clean = _hits(), torch.tensor(CLEAN)
+    here, answers = hits[angle], torch.tensor(ANSWERS[angle])
+    strong = torch.tensor([i in STRONG for i in range(len(CLEAN))])  # images whose answers have more than one half
+    sure_hits = here * strong[:, None]
+    values = {
+        "You count all 6 images. Two were called by the target's name before there was a patch.": [here],
+        "You divide by all 6 images. Two were called by the target's name before, and can't be turned.": [here * who[:, None]],
+        "You count every answer that changed. This attack has a target: another wrong answer is a failure.": [(answers != clean[:, None])[who]],
+        "You count every answer that changed, of all 6 images. This attack has a target.": [answers != clean[:, None]],
+        "You count an image as soon as one place works. Nobody told the attacker which.": [here[who].amax(1)],
+        "You count an image only if all places work.": [here[who].amin(1)],
+        "You count an image if most of its places work. It counts by their share.": [here[who].mean(1) > 0.5, here[who].mean(1) >= 0.5],
+        "Only the first place counts.": [here[who][:, 0]],
+        "Only the last place counts.": [here[who][:, -1]],
+        "That is the share that withstood.": [1 - here[who]],
+        "That is the mean over all angles.": [torch.stack(list(hits.values()))[:, who]],
+        "What you passed on as hits was a share already, so it was divided twice. Hits are a sum over images.": [here[who] / who.sum()],
+        "You ask for a probability of one half. The answer is the class that has the *most*; among many classes that can be far less than half.":
+            [here[who | ~strong], sure_hits[who], sure_hits[who | ~strong]],
     }  # fmt: skip
-    hint = next((words for words, value in known.items() if abs(rate - float(value)) < NEAR), "")
-    if not hint and any(abs(rate - float(value)) < NEAR for value in _asked_for_a_half(here, who)):
-        hint = "You ask for a probability of one half. The answer is the class that has the *most*; among many classes that can be far less than half."
-    first = float(hits[ANGLES[0]][who].mean())
-    if angle != ANGLES[0] and all(abs(float(value) - first) < NEAR for value in out):
-        hint = "It is the same at every angle: was the patch turned?"
-    return told + (hint or "Who counts (which images), and as what (the share of its places)?")
-
-
-def _asked_for_a_half(hits, who):
-    """The success of those who count, or call a hit, or both, by a probability of one half in place of the likeliest class."""
-    strong = torch.tensor([i in STRONG for i in range(len(CLEAN))])
-    counted, sure_hits = who | ~strong, hits * strong[:, None]
-    return hits[counted].mean(), sure_hits[who].mean(), sure_hits[counted].mean()
+    return {words: [float(value.float().mean()) for value in given] for words, given in values.items()}
 
 
 class Scripted(nn.Module):
@@ -593,6 +709,9 @@ class Scripted(nn.Module):
         image = torch.arange(len(CLEAN))[None].expand(SPOTS, len(CLEAN)) / 100
         return torch.stack([image, spot], -1)
 
+    def scales(self):
+        return 0.4 + torch.arange(len(CLEAN)) / 100
+
     def place(self, patch, x, location, angle, scale):
         if not isinstance(x, torch.Tensor) or x.ndim != 4 or patch.ndim != 3:
             raise Mistake(f"`place` takes the patch and then the images (N, 3, H, W); it was given {describe(patch)} and {describe(x)}.")
@@ -604,6 +723,8 @@ class Scripted(nn.Module):
                 raise Mistake(f"`place` takes one {name} for each of the {n} images, a tensor {shape}; it was given {describe(value)}.")
         if (location[:, 0] - x[:, 0, 0, 0]).abs().max() > 1e-4:
             raise Mistake("An image was given the location of another. Whoever leaves images out leaves out their locations too.")
+        if (scale - 0.4 - x[:, 0, 0, 0]).abs().max() > 1e-4:
+            raise Mistake("An image was given the scale of another. Whoever leaves images out leaves out their scales too.")
         x = x.clone()
         x[:, :, 0, 1] = (angle / 100)[:, None]
         x[:, :, 1, 0] = location[:, 1, None]
@@ -664,15 +785,24 @@ def check_natural_patch(natural_patch):
         raise Mistake(f"The shape is {tuple(out.shape)}: a batch of one. A patch is (3, {CUT}, {CUT}), one image.")
     expect_tensor(out, shape=(3, CUT, CUT), dtype=x.dtype, what="the patch")
     _is_cut_from(out, x, y)
-    back = call(natural_patch, model, x, y, 0, CUT - 2)
-    low = (WIDE - CUT + 2) // 2
-    if tuple(back.shape) == (3, CUT - 2, CUT - 2) and torch.equal(back, x[3, :, low : low + CUT - 2, low : low + CUT - 2]):
+    x, y = _dossiers(WIDE - 1)
+    side = CUT - 3
+    back = call(natural_patch, model, x, y, 0, side)
+    low = (WIDE - 1 - side) // 2
+    told = f"For target 1, images {WIDE} wide and side {CUT} the patch is right. For target 0, images {WIDE - 1} wide and side {side} "
+    if isinstance(back, torch.Tensor) and tuple(back.shape) != (3, side, side):
+        raise Mistake(f"{told}its shape is {tuple(back.shape)}; (3, {side}, {side}) was expected. Is the side fixed somewhere, or an odd one halved?")
+    expect_tensor(back, dtype=x.dtype, what=f"the patch of side {side}")
+    chosen = [i for i in range(len(x)) if torch.equal(back, x[i, :, low : low + side, low : low + side])]
+    if chosen == [3]:
         raise Mistake(
-            "For target 1 the patch is right. For target 0 you chose image 3. It is of class 0, but the model calls it class 1, and is sure "
+            f"{told}you chose image 3. It is of class 0, but the model calls it class 1, and is sure "
             "of that. Surest of *what*? Compare how probable the model finds the target."
         )
-    if tuple(back.shape) != (3, CUT - 2, CUT - 2) or not torch.equal(back, x[2, :, low : low + CUT - 2, low : low + CUT - 2]):
-        raise Mistake(f"For target 1 the patch is right. For target 0 and side {CUT - 2} it isn't: is the target, or the side, fixed somewhere?")
+    if chosen and chosen != [2]:
+        raise Mistake(f"{told}you chose image {chosen[0]}, of class {DOSSIERS[chosen[0]][0]}. Is the target fixed somewhere?")
+    if not chosen:
+        raise Mistake(f"{told}it isn't the middle of any image. Where does the middle begin, at row and column {low}?")
     return "The middle of the image of which the model is surest, out of those that are really of that class."
 
 
@@ -719,7 +849,7 @@ class Dossiers(nn.Module):
         return torch.tensor([DOSSIERS[k][1:] for k in numbers.tolist()]).view(-1, 2)
 
 
-def _dossiers():
-    x = torch.rand(len(DOSSIERS), 3, WIDE, WIDE)
+def _dossiers(wide=WIDE):
+    x = torch.rand(len(DOSSIERS), 3, wide, wide)
     x[:, 0, 0, 0] = torch.arange(len(DOSSIERS)) / 100
     return x, torch.tensor([row[0] for row in DOSSIERS])

@@ -1,7 +1,5 @@
 """Lesson 08's exercises: a step of masked stickers, the gradient over poses, and counting a drive-by. The lesson itself is in solutions/."""
 
-from functools import wraps
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,8 +8,10 @@ from medattack_edu import metrics
 from medattack_edu.course.checks.framework import (
     Mistake,
     call,
+    curved_model,
     describe,
     exercise,
+    expect_detached,
     expect_images,
     expect_number,
     expect_tensor,
@@ -52,18 +52,16 @@ def reference_sticker_step(model, views, sign, stickers, mask, target, step_size
     ),
 )
 def check_sticker_step(sticker_step):
-    model, views, step_size = Reader(), Road(), 0.05
+    model, views, step_size = reader(), Road(), 0.05
     sign, mask = 0.15 + 0.7 * torch.rand(3, SIDE, SIDE), torch.zeros(1, SIDE, SIDE)
     mask[:, 1:3, 1:7] = mask[:, 5:7, 2:6] = 1
     stickers = torch.rand(3, SIDE, SIDE)
     stickers[:, :, ::3], stickers[:, :, 1::3] = 0.01, 0.98  # some colours stand at the edge of what can be printed
-    seen = Watched(sticker_step, model)
     with unchanged(model):
-        out = call(seen, model, views, sign, stickers, mask, TARGET, step_size)
+        out = call(sticker_step, model, views, sign, stickers, mask, TARGET, step_size)
     _expect_covered(views.seen, sign, stickers, mask)
     expect_images(out, like=stickers, what="your stickers")
-    if out.requires_grad:
-        raise Mistake("Your stickers still hang on the graph of this step. Hand them out with `.detach()`.")
+    expect_detached(out, "your stickers")
     inside = mask.expand_as(stickers) > 0
     moved, wanted = (out - stickers)[inside], _wanted_step(model, Road(), sign, stickers, mask, step_size)[inside]
     before, after = (_log_probability(model, Road()(mask * s + (1 - mask) * sign)) for s in (stickers, out))
@@ -81,11 +79,36 @@ def check_sticker_step(sticker_step):
             f"A step moves a colour by step_size = {step_size:g}, up or down. Most of yours moved by {lengths.median().item():.3g}. "
             "What is left of a gradient when only its direction counts, and how often is it counted?"
         )
+    if moved.abs().max() > step_size + 1e-3:
+        raise Mistake(f"A step moves a colour by step_size = {step_size:g} at most, also near black and white. One of yours moved by {moved.abs().max():.3f}.")
     same = (moved.sign() == wanted.sign()).float().mean().item()
     if same < SAME_DIRECTION:
         raise Mistake(_about_views(model, sign, stickers, mask, step_size, moved, inside, same))
-    seen.expect_plain("stickers")
-    return f"Over {len(Road.LOOKS)} views, the target's mean log probability rose from {before:.2f} to {after:.2f}." + seen.remark
+    _steps_elsewhere(sticker_step, model, mask)
+    return f"Over {len(Road.LOOKS)} views, the target's mean log probability rose from {before:.2f} to {after:.2f}."
+
+
+def _steps_elsewhere(sticker_step, model, mask):
+    """Another target, another step, and a sign and stickers that stay away from black and white."""
+    target, step_size = 0, 0.03
+    sign, stickers = 0.2 + 0.6 * torch.rand(3, SIDE, SIDE), 0.2 + 0.6 * torch.randint(0, 2, (3, SIDE, SIDE))
+    inside = mask.expand_as(stickers) > 0
+    out = call(sticker_step, model, Road(), sign, stickers, mask, target, step_size)
+    expect_images(out, like=stickers, what="your stickers")
+    moved = (out - stickers)[inside]
+    length = moved.abs().max().item()
+    if abs(length - step_size) > 1e-3:
+        raise Mistake(f"For step_size = 0.05 your step was right. For {step_size:g} it moves colours by {length:.3g}. Is its length fixed somewhere?")
+    stopped = (moved.abs() < 0.5 * step_size).float().mean().item()
+    if stopped > 1 - SAME_DIRECTION:
+        raise Mistake(
+            f"All stickers had the colours 0.2 or 0.8 before this step, and {stopped:.0%} of yours have moved by less than half of it. Whatever "
+            "colours there are now, only 0 and 1 end a colour's way."
+        )
+    right = reference_sticker_step(model, Road(), sign, stickers, mask, target, step_size)
+    same = (moved.sign() == (right - stickers)[inside].sign()).float().mean().item()
+    if same < SAME_DIRECTION:
+        raise Mistake(f"For target {TARGET} your step was right. For target {target} only {same:.0%} of the colours move the right way. Is the target fixed somewhere?")
 
 
 def _expect_covered(seen, sign, stickers, mask):
@@ -98,6 +121,8 @@ def _expect_covered(seen, sign, stickers, mask):
     if tuple(covered.shape) != tuple(sign.shape):
         raise Mistake(f"`views` takes one sign of shape {tuple(sign.shape)}; you gave it {describe(covered)}.")
     inside = mask.expand_as(sign) > 0
+    if torch.allclose(covered, torch.where(inside, sign, stickers), atol=1e-5):
+        raise Mistake("The sign that you looked at shows the stickers where the mask is 0, and the clean sign where it is 1.")
     outside_moved = (covered - sign)[~inside].abs().max().item()
     if outside_moved > 1e-5:
         share = 100 * (1 - inside.float().mean().item())
@@ -185,11 +210,10 @@ def reference_pose_gradient(model, render, texture, poses, target):
     ),
 )
 def check_pose_gradient(pose_gradient):
-    model, turntable = Reader(), Turntable()
+    model, turntable = reader(), Turntable()
     texture = torch.rand(3, SIDE, SIDE)
-    seen = Watched(pose_gradient, model)
     with unchanged(model):
-        out = call(seen, model, turntable, texture, list(POSES), TARGET)
+        out = call(pose_gradient, model, turntable, texture, list(POSES), TARGET)
     order = list(turntable.events)
     asked = [pose for kind, pose in order if kind == "seen"]
     strange = [pose for pose in asked if pose not in POSES]
@@ -201,17 +225,18 @@ def check_pose_gradient(pose_gradient):
     if missing:
         raise Mistake(f"Of the poses {list(POSES)} you rendered {len(set(asked))}; pose {missing[0]} has no say.")
     expect_tensor(out, shape=texture.shape, dtype=texture.dtype, what="your gradient")
-    if out.requires_grad:
-        raise Mistake("Your gradient still hangs on a graph itself. Hand it out with `.detach()`.")
+    expect_detached(out, "the values of your gradient")
     right = reference_pose_gradient(model, Turntable(), texture, POSES, TARGET)
     if not torch.allclose(out, right, rtol=1e-3, atol=1e-6 * right.abs().max().item() + 1e-7):
         raise Mistake(_about_gradient(model, texture, out, right))
-    one = call(pose_gradient, model, Turntable(), texture, [POSES[1]], 0)
-    if not torch.allclose(
-        one, reference_pose_gradient(model, Turntable(), texture, [POSES[1]], 0), rtol=1e-3, atol=1e-6
-    ):
+    drawn, target = [POSES[1], POSES[4], POSES[1]], 0
+    other = call(pose_gradient, model, Turntable(), texture, drawn, target)
+    expect_tensor(other, shape=texture.shape, dtype=texture.dtype, what="your gradient")
+    right = reference_pose_gradient(model, Turntable(), texture, drawn, target)
+    if not torch.allclose(other, right, rtol=1e-3, atol=1e-3 * right.abs().max().item()):
         raise Mistake(
-            "With one pose and the target 0 your gradient is another: does your function use the poses and the target it gets?"
+            f"For the poses {list(POSES)} and target {TARGET} your gradient is right. For the poses {drawn} and target {target} {_compared(other, right)}. "
+            "Is something fixed that your function is given? And how often does a pose count that was drawn twice?"
         )
     first_answer = next((i for i, (kind, _) in enumerate(order) if kind == "differentiated"), len(order))
     held = sum(kind == "seen" for kind, _ in order[:first_answer])
@@ -220,8 +245,7 @@ def check_pose_gradient(pose_gradient):
         if held == 1
         else f"{held} of them in memory at once: fine for {len(POSES)}, heavy for 500"
     )
-    seen.expect_plain("texture")
-    return f"The mean over {len(POSES)} poses, with {kept}." + seen.remark
+    return f"The mean over {len(POSES)} poses, with {kept}."
 
 
 def _about_gradient(model, texture, out, right):
@@ -261,13 +285,22 @@ def _about_gradient(model, texture, out, right):
             which = {0: "the first", n - 1: "the last"}.get(number, f"number {number + 1}")
             return f"You rendered {n} poses, but your gradient is that of {which} alone. Is something overwritten in the loop?"
     signs = torch.stack([alone.sign() for alone in each])
-    if like(right.sign()) or like(signs.mean(0)) or like(signs.sum(0)):
+    if like(signs.mean(0)) or like(signs.sum(0)):
+        return (
+            "You take the sign of each pose's gradient before the mean: every pose then has the same say, however much it stands to gain. Asked "
+            "for is the mean of the gradients themselves."
+        )
+    if like(right.sign()):
         return (
             "You return directions alone: a sign has forgotten how steep it was. Asked for is the gradient itself; the lesson takes its "
             "sign afterwards, once for all poses."
         )
-    cosine = F.cosine_similarity(out.flatten(), right.flatten(), dim=0).item()
-    return f"Your gradient and that of the mean log probability over {n} poses have a cosine of {cosine:.2f}; 1 was expected, and the same length."
+    return f"Asked for was the gradient of the mean log probability over {n} poses: {_compared(out, right)}."
+
+
+def _compared(out, right):
+    cosine = F.cosine_similarity(out.flatten(), right.flatten(), dim=0)
+    return f"yours has a cosine of {cosine:.2f} with it, and {out.norm() / right.norm():.3g} times its length"
 
 
 # ---- lab against drive-by ----------------------------------------------------------------------------------------------
@@ -343,6 +376,7 @@ def check_drive_by_success(drive_by_success):
             f"With four still views, drives of a single frame, two of which are read as the target, you return {float(single):.3g}. Half was "
             "expected: the lab is counted by the same function."
         )
+    _counts_some_frames(drive_by_success, model)
     always = call(drive_by_success, model, [_frames([STOP] * 5)] * 3, [_frames([LIMIT] * 5)] * 3, 0, TARGET)
     if hasattr(always, "low") and always.low > 0.95:
         raise Mistake(
@@ -351,6 +385,26 @@ def check_drive_by_success(drive_by_success):
             "that of `metrics.proportion` doesn't."
         )
     return "0.8, 0.33 and 0 in three drives: 0.378, and it says that three stand behind it."
+
+
+def _counts_some_frames(drive_by_success, model):
+    """Another truth and another target; and two drives in which a single clean frame is right, the last of one and the first of the other."""
+    before = [_frames([OTHER, OTHER, LIMIT]), _frames([LIMIT, OTHER, OTHER]), _frames([LIMIT, LIMIT])]
+    after = [_frames([OTHER, OTHER, STOP]), _frames([STOP, OTHER, OTHER]), _frames([LIMIT, STOP])]
+    out = call(drive_by_success, model, before, after, 2, 0)
+    share = float("nan") if _is_nan(out) else expect_number(out, "the success")
+    if abs(share - 2.5 / 3) <= NEAR:
+        return
+    known = {
+        0.75: "You left out a drive: it counts as soon as one of its frames was right, whichever that is.",
+        0.5: "You left out the drives in which most frames were wrong: a drive counts as soon as one of its frames was right.",
+    }
+    hint = next((words for value, words in known.items() if abs(share - value) <= NEAR), "Is the truth, or the target, fixed somewhere?")
+    raise Mistake(
+        "Three drives, truth 2 and target 0. In the first, only the last of 3 clean frames is right, in the second only the first of 3; with "
+        "stickers, both are answered with the target. In the third, 2 of 2 are right, and 1 is answered so: shares of 1, 1 and 0.5, so 0.833. You "
+        f"returned {share:.3f}. {hint}"
+    )
 
 
 def _is_nan(out):
@@ -390,55 +444,12 @@ def _about_share(share):
     return told + "Who counts within a drive, and how do the drives come together?"
 
 
-# ---- side effects ------------------------------------------------------------------------------------------------------
-
-
-class Watched:
-    """A learner's function that is watched for what it leaves behind: gradients on the model's weights, a recording input.
-
-    Gradients on weights are wiped, so that they don't hide a mistake in the result: `.backward()` may be the way to the right one.
-    """
-
-    def __init__(self, fn, model):
-        wraps(fn)(self)  # messages name its own parameters
-        self.fn, self.model, self.remark, self.recording = fn, model, "", False
-
-    def __call__(self, *arguments):
-        out = self.fn(*arguments)
-        if any(parameter.grad is not None for parameter in self.model.parameters()):
-            self.model.zero_grad()
-            self.remark = (
-                " (Your `.backward()` has left gradients on the model's weights, too. Here nobody trains it afterwards; "
-                "`torch.autograd.grad` would have left it alone.)"
-            )
-        self.recording = any(isinstance(value, torch.Tensor) and value.requires_grad for value in arguments)
-        return out
-
-    def expect_plain(self, name):
-        """Raise `Mistake` if a tensor that went in was switched to recording."""
-        if self.recording:
-            raise Mistake(
-                f"The values are right. But the caller's `{name}` now records all that is done with it: `.requires_grad_()` works in "
-                "place. Call it on a copy."
-            )
-
-
 # ---- toys --------------------------------------------------------------------------------------------------------------
 
 
-class Reader(nn.Module):
-    """A small smooth model of three classes."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 24), nn.Tanh(), nn.Linear(24, CLASSES))
-        with torch.no_grad():
-            self.net[1].weight *= 4  # curved enough that each view asks for something else
-            self.net[3].weight *= 4
-        self.eval()
-
-    def forward(self, x):
-        return self.net(x)
+def reader():
+    """A small smooth model of three classes, curved enough that each view asks for something else."""
+    return curved_model(3 * SIDE * SIDE, CLASSES)
 
 
 class Road:
