@@ -32,7 +32,9 @@ def main():
         clinic.banner()
         for attack in arguments.attacks:
             (asked,) = studies.queries(clinic, n=arguments.patients, budget=arguments.budget, names=(attack,)).values()
-            print(f"\n{attack}, eps {255 * asked.eps:g}/255, at most {asked.budget:,} questions, {len(asked.labels)} patients")
+            print(
+                f"\n{attack}, eps {255 * asked.eps:g}/255, at most {asked.budget:,} questions, {len(asked.labels)} patients"
+            )
             for label, words in ((None, "all"), *enumerate(clinic.classes)):
                 success, median = written(asked.success(label=label)), written(asked.median(label), 0)
                 print(f"  {words:<16} success {success:<24} median questions of the successes {median}", flush=True)

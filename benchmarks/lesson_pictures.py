@@ -1,8 +1,8 @@
 """Draws the picture that stands for each widget where no kernel runs, from phantoms, by running the solutions.
 
-    python benchmarks/lesson_pictures.py           # all lessons, about a minute each with a warm cache
-    python benchmarks/lesson_pictures.py 03 07     # these
-    medattack build                                # puts the words of new pictures into the notebooks
+python benchmarks/lesson_pictures.py           # all lessons, about a minute each with a warm cache
+python benchmarks/lesson_pictures.py 03 07     # these
+medattack build                                # puts the words of new pictures into the notebooks
 """
 
 import os

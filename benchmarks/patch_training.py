@@ -80,7 +80,9 @@ def main():
     unseen = unseen[truth != target][: arguments.patients]
     where = random_placements(len(unseen), scale=SCALE, angles=ANGLES, generator=runtime.generator(1))
     runs = {"medattack": (ours, victim), "ART, frozen victim": (art, victim), "ART": (art, plain)}
-    print(f"Target {clinic.classes[target]}; {arguments.steps} steps of {arguments.batch}; {len(unseen)} unseen patients.\n")
+    print(
+        f"Target {clinic.classes[target]}; {arguments.steps} steps of {arguments.batch}; {len(unseen)} unseen patients.\n"
+    )
     print("who | s | times ours | target probability (95 %) | success (95 %)\n--- | --- | --- | --- | ---")
     first = None
     for name, (train, model) in runs.items():

@@ -38,10 +38,14 @@ def the_sign(laboratories, drives):
     model, took = seconds(sign_model.classifier)
     x, y = sign_model.views_of_all(HELD_OUT, distances=(5, 40), angles=45, generator=runtime.generator(SEED))
     right = (answers(model, x) == y).sum()
-    print(f"Sign classifier ({took:.0f} s): {written(metrics.proportion(right, len(y)))} of {len(y)} unseen views right.\n")
+    print(
+        f"Sign classifier ({took:.0f} s): {written(metrics.proportion(right, len(y)))} of {len(y)} unseen views right.\n"
+    )
     attacked, took = seconds(physical_objects.stop_sticker)
     plain, outline = signs.sign("stop")
-    print(f"Stickers ({took:.0f} s) cover {100 * (attacked.mask.sum() / outline.sum()).item():.0f} % of the stop sign.\n")
+    print(
+        f"Stickers ({took:.0f} s) cover {100 * (attacked.mask.sum() / outline.sum()).item():.0f} % of the stop sign.\n"
+    )
     print("sign | test | read as speed limit 45 (95 %) | read as stop (95 %) | n")
     print("--- | " * 4 + "---")
     controls = [physical_objects.random_sticker(attacked.mask, generator=runtime.generator(k)) for k in range(CONTROLS)]
@@ -51,10 +55,14 @@ def the_sign(laboratories, drives):
             views = signs.lab_views(generator=runtime.generator(SEED + number))
             still.append(answers(model, signs.look(textures[number % len(textures)], outline, views)))
         for number in range(drives):
-            moving.append(answers(model, signs.drive_by(textures[number % len(textures)], outline, seed=SEED + number).crops))
+            moving.append(
+                answers(model, signs.drive_by(textures[number % len(textures)], outline, seed=SEED + number).crops)
+            )
         _row(name, "laboratory, views", (torch.cat(still)[:, None]))
         _row(name, "from a car, drives", moving)
-    print("\nEykholt et al. 2018 print 100 % of still views and 84.8 % of a drive's frames for one of their two classifiers.\n")
+    print(
+        "\nEykholt et al. 2018 print 100 % of still views and 84.8 % of a drive's frames for one of their two classifiers.\n"
+    )
 
 
 def _row(name, test, groups):
@@ -85,7 +93,9 @@ def the_bottle(poses):
         target, truth = ((told == wanted).sum() for wanted in (attacked.target, bottle.PILL_BOTTLE))
         shares = (metrics.proportion(hits, poses) for hits in (target, truth, poses - target - truth))
         print(" | ".join([name, *map(written, shares), str(poses)]), flush=True)
-    print("\nAthalye et al. 2018 print 82 % for a turtle as a rifle and 59 % for a baseball as espresso (100 photographs each).")
+    print(
+        "\nAthalye et al. 2018 print 82 % for a turtle as a rifle and 59 % for a baseball as espresso (100 photographs each)."
+    )
 
 
 def main():

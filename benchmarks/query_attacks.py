@@ -20,7 +20,10 @@ from medattack_edu import open_clinic, studies
 def ours(eps, budget):
     """{name: (what is revealed, attack(model, x, y, start))}."""
     return {
-        f"medattack {name}": ("numbers" if reveals == "probabilities" else reveals, studies.our_attack(name, eps, budget))
+        f"medattack {name}": (
+            "numbers" if reveals == "probabilities" else reveals,
+            studies.our_attack(name, eps, budget),
+        )
         for name, (reveals, _) in studies.SETTINGS.items()
     }
 
@@ -42,11 +45,15 @@ def _art(eps, budget):
     from art.attacks.evasion import HopSkipJump, SquareAttack
 
     def square(model, x, y, start):
-        attack = SquareAttack(art_classifier(model, x), eps=eps, max_iter=budget, nb_restarts=1, p_init=0.05, verbose=False)
+        attack = SquareAttack(
+            art_classifier(model, x), eps=eps, max_iter=budget, nb_restarts=1, p_init=0.05, verbose=False
+        )
         attack.generate(x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy())
 
     def hop_skip_jump(model, x, y, start):
-        attack = HopSkipJump(art_classifier(model, x), norm="inf", max_iter=budget, max_eval=10_000, init_eval=100, verbose=False)
+        attack = HopSkipJump(
+            art_classifier(model, x), norm="inf", max_iter=budget, max_eval=10_000, init_eval=100, verbose=False
+        )
         attack.generate(
             x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy(), x_adv_init=start.cpu().numpy()
         )

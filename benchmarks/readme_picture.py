@@ -1,6 +1,6 @@
 """Draws the pictures of the README from phantoms: one patient under attack, and the widget with the slider for eps.
 
-    python benchmarks/readme_picture.py
+python benchmarks/readme_picture.py
 """
 
 from pathlib import Path

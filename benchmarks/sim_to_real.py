@@ -31,7 +31,9 @@ def phantom_set(name, n, seed, size):
 def auc(model, images):
     """The model's AUC on an ImageSet, with its interval."""
     device = runtime.device()
-    answers = torch.cat([metrics.logits(model, part.to(device).float() / 255) for part in images.images.split(metrics.BATCH)])
+    answers = torch.cat(
+        [metrics.logits(model, part.to(device).float() / 255) for part in images.images.split(metrics.BATCH)]
+    )
     return metrics.auc((answers[:, 1] - answers[:, 0]).cpu(), images.labels)
 
 

@@ -87,7 +87,9 @@ def _alone(path):
     from filelock import FileLock, Timeout
 
     lock = FileLock(f"{path}.lock")
-    with contextlib.suppress(OSError, NotImplementedError):  # a folder that can't be written, a file system without locks
+    with contextlib.suppress(
+        OSError, NotImplementedError
+    ):  # a folder that can't be written, a file system without locks
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -103,7 +105,10 @@ def _what_it_does(file):
     """A Python file's syntax tree in words, without its docstrings."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             del node.body[0]
     return ast.dump(tree)
 

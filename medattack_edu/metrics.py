@@ -130,7 +130,9 @@ def auc(scores, labels):
         ValueError: if a score is NaN, which is neither higher nor lower than another.
     """
     if scores.isnan().any():
-        raise ValueError(f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN, and can't be put in an order. Look at the model.")
+        raise ValueError(
+            f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN, and can't be put in an order. Look at the model."
+        )
     sick, healthy = scores[labels == 1].double(), scores[labels == 0].double()
     pairs = len(sick) * len(healthy)
     if pairs == 0:
@@ -237,7 +239,9 @@ def attack_success(model, x, x_adv, y):
         y: true labels (N,).
     """
     if x.shape != x_adv.shape:
-        raise ValueError(f"x and x_adv are the same images before and after; got {tuple(x.shape)} and {tuple(x_adv.shape)}.")
+        raise ValueError(
+            f"x and x_adv are the same images before and after; got {tuple(x.shape)} and {tuple(x_adv.shape)}."
+        )
     return _success(model, x_adv, y, (logits(model, x).argmax(1) == y).cpu())
 
 
@@ -251,7 +255,8 @@ def _success(model, x_adv, y, right):
     after, after_saving = fooled(x_adv), fooled(as_saved(x_adv))
     overall = proportion(after.sum(), right.sum())
     by_class = {
-        label: proportion(after[labels == label].sum(), right[labels == label].sum()) for label in labels.unique().tolist()
+        label: proportion(after[labels == label].sum(), right[labels == label].sum())
+        for label in labels.unique().tolist()
     }
     saved = proportion(after_saving.sum(), right.sum())
     return Success(overall, overall.low, overall.high, overall.n, by_class, saved)
@@ -312,7 +317,9 @@ def patch_success(model, x, patch, target, *, placements=8, angle=None, scale=0.
     shares = hits / placements
     overall = proportion(shares.sum(), len(rows))
     labels = before[rows]
-    by_class = {label: proportion(shares[labels == label].sum(), (labels == label).sum()) for label in labels.unique().tolist()}
+    by_class = {
+        label: proportion(shares[labels == label].sum(), (labels == label).sum()) for label in labels.unique().tolist()
+    }
     by_image = torch.full((len(x),), math.nan)
     by_image[rows] = shares
     return PatchSuccess(overall, overall.low, overall.high, overall.n, by_class, overall, by_image)
@@ -341,7 +348,9 @@ class TransferMatrix:
         lines = ["made on".ljust(width) + "".join(f"{name:>24}" for name in self.targets)]
         for source in self.sources:
             cells = (self.success[source, target] for target in self.targets)
-            lines.append(source.ljust(width) + "".join(f"{f'{c:.2f} ({c.low:.2f} to {c.high:.2f})':>24}" for c in cells))
+            lines.append(
+                source.ljust(width) + "".join(f"{f'{c:.2f} ({c.low:.2f} to {c.high:.2f})':>24}" for c in cells)
+            )
         counts = ", ".join(f"{target} {self.success[self.sources[0], target].n}" for target in self.targets)
         return "\n".join([*lines, f"Success with 95 % intervals, among images right before: {counts}."])
 
@@ -367,7 +376,9 @@ def transfer_matrix(models, x, y, attack, *, targets=None, controls=None):
     images = {name: attack(model, x, y) for name, model in models.items()} | (controls or {})
     right = {target: (logits(model, x).argmax(1) == y).cpu() for target, model in targets.items()}
     success = {
-        (source, target): _success(model, x_adv, y, right[target]) for source, x_adv in images.items() for target, model in targets.items()
+        (source, target): _success(model, x_adv, y, right[target])
+        for source, x_adv in images.items()
+        for target, model in targets.items()
     }
     return TransferMatrix(tuple(images), tuple(targets), success)
 

@@ -24,7 +24,10 @@ STICKERS = 8
 SIZES = ((12, 24), (24, 12), (18, 18))  # heights and widths of a sticker, texels
 CELL = 6  # texels of the smallest piece of tape: 2 inches on a sign of 30
 EDGE = 2  # texels: stickers keep away from the sign's edge
-ATTACKED_DISTANCES, ATTACKED_ANGLES = (5.0, 80.0), 35.0  # feet and degrees: all that the laboratory and the car will see
+ATTACKED_DISTANCES, ATTACKED_ANGLES = (
+    (5.0, 80.0),
+    35.0,
+)  # feet and degrees: all that the laboratory and the car will see
 STICKER_BATCH = 16
 PRINTABILITY = 2.0
 # Where the stickers lie decides more than how long a climb is. So many places are tried with a short climb, the best of
@@ -98,7 +101,9 @@ def _make_sticker(seed):
 
     def best(made, n):
         seed = int(torch.randint(2**31, (1,), generator=generator))
-        likely = [physical.mean_log_probability(model, each.texture, draw_stop, SPEED_LIMIT_45, seed=seed) for each in made]
+        likely = [
+            physical.mean_log_probability(model, each.texture, draw_stop, SPEED_LIMIT_45, seed=seed) for each in made
+        ]
         return [made[row] for row in torch.tensor(likely).argsort(descending=True)[:n].tolist()]
 
     short = best(climbed(_places(model, texture, given), SHORT, "trying places for the stickers"), FINALISTS)

@@ -36,7 +36,9 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
     attacked = [name for name in clinics if name in surrogates]
     also = f" {', '.join(attacked)} also needs the attacker's own models." if attacked else ""
     if clinics:
-        print(f"Each of {', '.join(clinics)} needs images and a victim.{also} What is missing takes a minute or two each, once.")
+        print(
+            f"Each of {', '.join(clinics)} needs images and a victim.{also} What is missing takes a minute or two each, once."
+        )
     anything = False
     for name in names:
         before, start = _files(), time.perf_counter()
@@ -49,7 +51,9 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
             raise KeyboardInterrupt
         new = bool(_files() - before)
         anything |= new
-        print(f"{name}: {f'made in {time.perf_counter() - start:.0f} s' if new else 'here already'} ({what}).", flush=True)
+        print(
+            f"{name}: {f'made in {time.perf_counter() - start:.0f} s' if new else 'here already'} ({what}).", flush=True
+        )
     print("All is ready." if anything else "Everything was here already.", f"It is kept in {runtime.cache_dir()}.")
 
 

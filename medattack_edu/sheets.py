@@ -69,7 +69,9 @@ def laid_out(widths, page_width, page_height):
     sheets, left, row_bottom = [], math.inf, -math.inf
     for width in widths:
         if not 0 < width <= most:
-            raise ValueError(f"A patch {width:g} cm wide doesn't fit this paper: more than 0 and at most {most:.1f} cm do.")
+            raise ValueError(
+                f"A patch {width:g} cm wide doesn't fit this paper: more than 0 and at most {most:.1f} cm do."
+            )
         if left + width > page_width - MARGIN:  # a new row, below the one before
             left, row_bottom = MARGIN, row_bottom - GAP - CAPTION - width
         if row_bottom < MARGIN + RULER + CAPTION:  # a new sheet
@@ -89,7 +91,14 @@ def _drawn(patch, mask, sheet, paper, target, date):
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, page_width), ylim=(0, page_height))
     axes.set_axis_off()
     top = page_height - MARGIN
-    axes.text(MARGIN, top, f"Adversarial patch: {target}" if target else "Adversarial patch", va="top", fontsize=15, weight="bold")
+    axes.text(
+        MARGIN,
+        top,
+        f"Adversarial patch: {target}" if target else "Adversarial patch",
+        va="top",
+        fontsize=15,
+        weight="bold",
+    )
     axes.text(MARGIN, top - 0.75, f"Made {date.isoformat()} with medattack, for teaching.", va="top", fontsize=9)
     for width, left, bottom in sheet:
         _draw_patch(axes, patch, mask, width, left, bottom)
@@ -121,7 +130,9 @@ def _draw_ruler(axes):
         axes.plot([MARGIN + tick / 10] * 2, [base, base + length], color="black", linewidth=0.5)
         if tick % 10 == 0:
             axes.text(MARGIN + tick / 10, base + 0.5, f"{tick // 10}", ha="center", va="bottom", fontsize=7)
-    axes.text(MARGIN, MARGIN, "Not 10 cm on your own ruler? Print again at 100 % (\"actual size\").", va="bottom", fontsize=8)
+    axes.text(
+        MARGIN, MARGIN, 'Not 10 cm on your own ruler? Print again at 100 % ("actual size").', va="bottom", fontsize=8
+    )
 
 
 # --- And back through a camera ------------------------------------------------------------------------------------------
@@ -164,14 +175,18 @@ def photograph(
     x = image if image.ndim == 4 else image[None]
     check_images(x)
     if x.shape[1] != 3:
-        raise ValueError(f"A photograph has 3 colours; got {tuple(image.shape)}. For a grey image, image.expand(3, -1, -1).")
+        raise ValueError(
+            f"A photograph has 3 colours; got {tuple(image.shape)}. For a grey image, image.expand(3, -1, -1)."
+        )
     strengths = {"perspective": perspective, "light": light, "white_balance": white_balance, "defocus": defocus}
     strengths |= {"motion": motion, "noise": noise}
     for name, strength in strengths.items():
         if not strength >= 0:
             raise ValueError(f"{name}={strength}: a strength is 0, for none, or more.")
     if perspective >= 2:
-        raise ValueError(f"perspective={perspective}: the near side can be less than 1 + 2 times as large as the far one here.")
+        raise ValueError(
+            f"perspective={perspective}: the near side can be less than 1 + 2 times as large as the far one here."
+        )
     if jpeg is not None and not 1 <= jpeg <= 95:
         raise ValueError(f"jpeg={jpeg}: a quality runs from 1 to 95; None leaves it out.")
     if not len(x):
@@ -185,7 +200,9 @@ def photograph(
         redder = white_balance * chances[7]
         gains = torch.stack((1 + redder, torch.ones_like(redder), 1 - redder), 1)
         seen = seen.clamp(0, 1) * gains[:, :, None, None]
-        seen = seen + noise * seen.clamp(min=0.05).sqrt() * grain  # light comes in grains: their scatter grows as the root
+        seen = (
+            seen + noise * seen.clamp(min=0.05).sqrt() * grain
+        )  # light comes in grains: their scatter grows as the root
         seen = as_jpeg(seen.clamp(0, 1), jpeg) if jpeg else seen.clamp(0, 1)
     return seen if image.ndim == 4 else seen[0]
 

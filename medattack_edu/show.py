@@ -139,7 +139,9 @@ def compare(versions, y, model, classes=None, columns=6):
         row[0].set_ylabel(name, fontsize=13)
     for i, ax in enumerate(axes[0][:n]):
         ax.set_title(readable(classes[int(y[i])]), fontsize=11)
-    figure.alt = f"{n} patients. Right answers of the model: " + ", ".join(f"{k} {v} of {n}" for k, v in rates.items()) + "."
+    figure.alt = (
+        f"{n} patients. Right answers of the model: " + ", ".join(f"{k} {v} of {n}" for k, v in rates.items()) + "."
+    )
     return figure
 
 
@@ -188,7 +190,9 @@ def curves(lines, *, xlabel, ylabel, title, chance=None, logx=False):
         colour, style = LINES[i % len(LINES)], STYLES[i % len(STYLES)]
         ax.plot(xs, [float(v) for v in values], style, color=colour, marker="o", markersize=5, linewidth=2, label=name)
         if all(isinstance(v, metrics.Estimate) for v in values):
-            ax.fill_between(xs, [v.low for v in values], [v.high for v in values], color=colour, alpha=0.15, linewidth=0)
+            ax.fill_between(
+                xs, [v.low for v in values], [v.high for v in values], color=colour, alpha=0.15, linewidth=0
+            )
     if chance is not None:
         ax.axhline(chance, color="0.45", linewidth=1, linestyle=(0, (1, 3)), label="guessing")
     if logx:
@@ -211,7 +215,9 @@ def roc(curves_by_name, title="ROC curve"):
     for i, (name, scores) in enumerate(curves_by_name.items()):
         _, sensitivity, specificity = metrics.roc_curve(scores.probabilities, scores.labels)
         label = f"{name}: AUC {float(scores.auc):.2f} ({scores.auc.low:.2f} to {scores.auc.high:.2f})"
-        ax.plot(1 - specificity, sensitivity, STYLES[i % len(STYLES)], color=LINES[i % len(LINES)], linewidth=2, label=label)
+        ax.plot(
+            1 - specificity, sensitivity, STYLES[i % len(STYLES)], color=LINES[i % len(LINES)], linewidth=2, label=label
+        )
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (1, 3)), label="guessing: 0.50")
     ax.set(xlabel="false alarms among the healthy", ylabel="sensitivity", title=title, aspect="equal")
     ax.grid(alpha=0.25)
@@ -232,7 +238,15 @@ def probabilities(scores, classes, threshold=0.5, title="What the model answers"
     edges = np.linspace(0, 1, 26)
     for label, (colour, hatch) in enumerate(((BLUE, ""), (ORANGE, "//"))):
         values = scores.probabilities[scores.labels == label].numpy()
-        ax.hist(values, edges, color=colour, alpha=0.65, hatch=hatch, edgecolor="white", label=f"{classes[label]} ({len(values)})")
+        ax.hist(
+            values,
+            edges,
+            color=colour,
+            alpha=0.65,
+            hatch=hatch,
+            edgecolor="white",
+            label=f"{classes[label]} ({len(values)})",
+        )
     ax.axvline(threshold, color=BLACK, linewidth=2, linestyle="--", label=f"threshold {threshold:.2f}")
     ax.set(xlabel=f"probability of {classes[1]}", ylabel="images", title=title)
     ax.legend(frameon=False)

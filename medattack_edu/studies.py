@@ -19,7 +19,10 @@ SLACK = 1e-6  # of rounding, beyond eps
 # Whatever changes one of these changes the result.
 FILES = (
     Path(__file__),
-    *(Path(attacks.__file__).with_name(name) for name in ("_asking.py", "_draws.py", "gradient.py", "labels.py", "oracle.py", "queries.py")),
+    *(
+        Path(attacks.__file__).with_name(name)
+        for name in ("_asking.py", "_draws.py", "gradient.py", "labels.py", "oracle.py", "queries.py")
+    ),
 )
 # What each attack sees, and the eps that it is tried at: a label says less than a number.
 SETTINGS = {

@@ -76,7 +76,9 @@ class Handicapped(nn.Module):
 
     def forward(self, x):
         logits = self.model(x)
-        return logits - self.handicap * torch.nn.functional.one_hot(torch.tensor(self.label), logits.shape[1]).to(logits)
+        return logits - self.handicap * torch.nn.functional.one_hot(torch.tensor(self.label), logits.shape[1]).to(
+            logits
+        )
 
 
 # --- Medical patches ----------------------------------------------------------------------------------------------------

@@ -58,12 +58,16 @@ def check_asking(oracle, x, y, *, eps, queries, needs, target=None, ids=None):
         check_labels(target, x, "target")
     ids = torch.arange(len(x)) if ids is None else torch.as_tensor(ids).cpu()
     if ids.shape != x.shape[:1] or ids.is_floating_point():
-        raise ValueError(f"ids must hold one whole number for each of the {len(x)} images; got {ids.dtype} {tuple(ids.shape)}.")
+        raise ValueError(
+            f"ids must hold one whole number for each of the {len(x)} images; got {ids.dtype} {tuple(ids.shape)}."
+        )
     if len(ids.unique()) < len(ids):
         raise ValueError("Two images have the same id, so their questions couldn't be told apart. Give each its own.")
     left = oracle.left(ids)
     if len(x) and not (left > 0).any():
-        raise ValueError(f"The oracle has no query left for any of these {len(x)} patients: {oracle!r}. Open a new one.")
+        raise ValueError(
+            f"The oracle has no query left for any of these {len(x)} patients: {oracle!r}. Open a new one."
+        )
     return ids
 
 
@@ -98,7 +102,9 @@ def check_eps(eps, x, norm="inf"):
     if isinstance(eps, torch.Tensor) and eps.ndim > 1:
         raise ValueError(f"eps must be one number, or one for each image (N,); got the shape {tuple(eps.shape)}.")
     try:
-        low, high = (eps.min().item(), eps.max().item()) if isinstance(eps, torch.Tensor) and eps.numel() else (float(eps),) * 2
+        low, high = (
+            (eps.min().item(), eps.max().item()) if isinstance(eps, torch.Tensor) and eps.numel() else (float(eps),) * 2
+        )
     except (TypeError, ValueError):
         if isinstance(eps, torch.Tensor):  # an empty one, for an empty batch
             return
@@ -120,7 +126,9 @@ def check_labels(labels, x, name):
         raise ValueError(f"{name} must be a tensor of labels (N,); got {type(labels).__name__}.")
     if labels.shape != x.shape[:1]:
         hint = " Labels are class numbers, not one-hot rows: argmax(1) gives them." if labels.ndim == 2 else ""
-        raise ValueError(f"{name} must hold one label for each of the {len(x)} images; got the shape {tuple(labels.shape)}.{hint}")
+        raise ValueError(
+            f"{name} must hold one label for each of the {len(x)} images; got the shape {tuple(labels.shape)}.{hint}"
+        )
     if labels.dtype != torch.int64:
         raise ValueError(f"{name} must be int64; got {labels.dtype}. {name}.long() converts.")
     if labels.device != x.device:
@@ -130,13 +138,17 @@ def check_labels(labels, x, name):
 def check_eval(model, whose="The model"):
     """A module in eval mode, or a plain function."""
     if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError(f"{whose} is in training mode, where its answers depend on the batch. Call model.eval() first.")
+        raise ValueError(
+            f"{whose} is in training mode, where its answers depend on the batch. Call model.eval() first."
+        )
 
 
 def check_finite(answers):
     """Logits, a loss or anything else that a model answered, without NaN and infinity."""
     if not answers.isfinite().all():
-        raise ValueError("The model answers with NaN or infinity. Look at its weights: did its training diverge? And at the images.")
+        raise ValueError(
+            "The model answers with NaN or infinity. Look at its weights: did its training diverge? And at the images."
+        )
 
 
 def check_logits(model, x):

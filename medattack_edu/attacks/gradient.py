@@ -188,7 +188,9 @@ def input_gradient(model, x, y, target=None):
     fitting = _asking.at_once(x)
     if len(x) > fitting:
         targets = [None] * len(x) if target is None else target.split(fitting)
-        turns = [input_gradient(model, *turn) for turn in zip(x.split(fitting), y.split(fitting), targets, strict=False)]
+        turns = [
+            input_gradient(model, *turn) for turn in zip(x.split(fitting), y.split(fitting), targets, strict=False)
+        ]
         return tuple(torch.cat(parts) for parts in zip(*turns, strict=True))
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -201,7 +203,11 @@ def input_gradient(model, x, y, target=None):
 
 def loss_of(logits, y, target=None):
     """The loss of each answer (N,) that an attack drives up: the label's cross-entropy, or minus the target's."""
-    return F.cross_entropy(logits, y, reduction="none") if target is None else -F.cross_entropy(logits, target, reduction="none")
+    return (
+        F.cross_entropy(logits, y, reduction="none")
+        if target is None
+        else -F.cross_entropy(logits, target, reduction="none")
+    )
 
 
 def loss_to_climb(model, x, y, target=None):
@@ -256,7 +262,9 @@ def check_walk(x, steps, step_size, norm, restarts, random_start, momentum):
     if restarts > 1 and not random_start:
         raise ValueError(f"restarts={restarts} without random_start would walk the same way each time.")
     if step_size is not None and torch.as_tensor(step_size).numel() not in (1, len(x)):
-        raise ValueError(f"step_size must be one number, or one for each of the {len(x)} images; got {tuple(step_size.shape)}.")
+        raise ValueError(
+            f"step_size must be one number, or one for each of the {len(x)} images; got {tuple(step_size.shape)}."
+        )
     if step_size is not None and not (torch.as_tensor(step_size) > 0).all():
         raise ValueError(f"step_size={step_size}: a step is longer than 0. For the default leave it out.")
     if not 0 <= momentum <= 1:

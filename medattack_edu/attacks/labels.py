@@ -74,9 +74,7 @@ def label_only_attack(
     return move_in(oracle, x, y, start, eps, queries, climb, FIRST_REACH["votes"], ids, on_step)
 
 
-def hop_skip_jump(
-    oracle, x, y, start, *, eps, queries=5000, samples=100, generator=None, ids=None, on_step=None
-):
+def hop_skip_jump(oracle, x, y, start, *, eps, queries=5000, samples=100, generator=None, ids=None, on_step=None):
     """HopSkipJump (Chen, Jordan and Wainwright 2020, arXiv 1904.02144), L-infinity: the baseline among attacks by label.
 
     At the border itself, each random direction is answered by yes or no. Their mean, less what is common to all, points
@@ -172,4 +170,3 @@ def to_the_border(holds, image, clean, low, high):
         else:
             low = middle
     return project(image, clean, high), high
-

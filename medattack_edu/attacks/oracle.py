@@ -157,7 +157,8 @@ class Oracle:
         if caught:
             self.locked.update(caught)
             raise QueriesRefused(
-                f"{_patients(caught)} locked from now on: more than {self._repeats} images that are nearly the same.", caught
+                f"{_patients(caught)} locked from now on: more than {self._repeats} images that are nearly the same.",
+                caught,
             )
         self._sketches |= known
 

@@ -91,7 +91,9 @@ def paste(patch, x, location, angle, scale, mask):
     side = (scale * min(height, width)).view(-1, 1, 1)  # of the patch, in pixels of the image
     # The centre of each pixel, as seen from the middle of the patch, turned back by the angle; in sides of the patch.
     right = torch.arange(width, dtype=x.dtype, device=x.device) + 0.5 - location[:, 0].view(-1, 1, 1) * width
-    below = torch.arange(height, dtype=x.dtype, device=x.device).view(-1, 1) + 0.5 - location[:, 1].view(-1, 1, 1) * height
+    below = (
+        torch.arange(height, dtype=x.dtype, device=x.device).view(-1, 1) + 0.5 - location[:, 1].view(-1, 1, 1) * height
+    )
     cos, sin = torch.cos(torch.deg2rad(angle)).view(-1, 1, 1), torch.sin(torch.deg2rad(angle)).view(-1, 1, 1)
     across, down = (right * cos - below * sin) / side, (right * sin + below * cos) / side
     texels = (max(patch.shape[-2:]) / side).flatten()  # pixels of the patch in one pixel of the image
@@ -104,9 +106,16 @@ def paste(patch, x, location, angle, scale, mask):
     cover = (0.5 - outside).clamp(0, 1)[:, None]
     if not isinstance(mask, str):
         mask = softened(mask.to(x)[None, None], max(mask.shape) / side.flatten())
-        right, down = grid[:, :1, 1:2] - grid[:, :1, :1], grid[:, 1:2, :1] - grid[:, :1, :1]  # from a pixel to its neighbour
-        quarters = [grid + (i * right + j * down) / 4 for i in (-1, 1) for j in (-1, 1)]  # else an edge could fall between pixels
-        cover = cover * sum(F.grid_sample(mask, part, "bilinear", "border", align_corners=False) for part in quarters) / 4
+        right, down = (
+            grid[:, :1, 1:2] - grid[:, :1, :1],
+            grid[:, 1:2, :1] - grid[:, :1, :1],
+        )  # from a pixel to its neighbour
+        quarters = [
+            grid + (i * right + j * down) / 4 for i in (-1, 1) for j in (-1, 1)
+        ]  # else an edge could fall between pixels
+        cover = (
+            cover * sum(F.grid_sample(mask, part, "bilinear", "border", align_corners=False) for part in quarters) / 4
+        )
     return torch.lerp(x, colours, cover)  # exactly x where the cover is 0
 
 
@@ -244,7 +253,9 @@ def train_patch(
     try:
         for step in range(done + 1, done + steps + 1):
             x = supply(batch, generator)
-            placed = {name: value.to(x) for name, value in random_placements(len(x), generator=generator, **placing).items()}
+            placed = {
+                name: value.to(x) for name, value in random_placements(len(x), generator=generator, **placing).items()
+            }
             patch.requires_grad_()
             seen = paste(printed(patch) if printable else patch, x, **placed, mask=mask)
             seen = through_camera(seen, light, contrast, blur, perspective, generator)
@@ -271,7 +282,9 @@ def endless(images):
     """A supply of images (N, 3, H, W): a function from (batch, generator) to as many of them, drawn with replacement."""
 
     def some(batch, generator):
-        return images[torch.randint(len(images), (batch,), generator=generator, device=home(generator)).to(images.device)]
+        return images[
+            torch.randint(len(images), (batch,), generator=generator, device=home(generator)).to(images.device)
+        ]
 
     return some
 
@@ -384,7 +397,9 @@ def check_patch(patch, x):
         raise ValueError(f"x is on {x.device} and patch on {patch.device}. Move one with .to(...).")
     low, high = patch.min().item(), patch.max().item()
     if not (low >= 0 and high <= 1):  # NaN lies nowhere
-        raise ValueError(f"patch runs from {low:.2f} to {high:.2f}. Its pixels lie in [0, 1]; patch.clamp(0, 1) cuts it.")
+        raise ValueError(
+            f"patch runs from {low:.2f} to {high:.2f}. Its pixels lie in [0, 1]; patch.clamp(0, 1) cuts it."
+        )
 
 
 def check_mask(mask):
@@ -408,7 +423,9 @@ def placement(x, location, angle, scale):
             return value.expand(len(x), *shape)
         except (TypeError, ValueError, RuntimeError):
             each = (len(x), *shape)
-            raise ValueError(f"{name} must be {example}, or a tensor {each}, one for each image; got {value!r}.") from None
+            raise ValueError(
+                f"{name} must be {example}, or a tensor {each}, one for each image; got {value!r}."
+            ) from None
 
     location = one_for_each(location, "location", (2,), "a pair (cx, cy) such as (0.5, 0.5)")
     angle = one_for_each(angle, "angle", (), "a number of degrees")
@@ -438,7 +455,9 @@ def check_camera(light, contrast, blur, perspective):
         if not strength >= 0:
             raise ValueError(f"{name}={strength}: a strength is 0, for none, or more.")
     if perspective >= 2:
-        raise ValueError(f"perspective={perspective}: near things can be less than 1 + 2 times as large as far ones here.")
+        raise ValueError(
+            f"perspective={perspective}: near things can be less than 1 + 2 times as large as far ones here."
+        )
 
 
 def check_training(models, images, supply, target, steps, batch, size, objective, start, mask):
@@ -459,7 +478,9 @@ def check_training(models, images, supply, target, steps, batch, size, objective
     if start is not None:
         check_patch(start.patch.to(x.device) if isinstance(start, TrainedPatch) else start, x)
         if isinstance(start, TrainedPatch) and start.target != target:
-            raise ValueError(f"start is a patch for class {start.target}, not for {target}. Hand over its .patch to begin from it.")
+            raise ValueError(
+                f"start is a patch for class {start.target}, not for {target}. Hand over its .patch to begin from it."
+            )
     for model in models:
         check_eval(model)
         classes = check_logits(model, x[:1])

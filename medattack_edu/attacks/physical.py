@@ -113,7 +113,9 @@ def rectangles(heat, allowed, *, n=8, sizes=((12, 24), (24, 12)), grid=6):
                 best, (row, column) = score.flatten()[at].item(), divmod(at, score.shape[1])
                 place = (grid * row, grid * column, height, width)
         if place is None:
-            raise ValueError(f"There is room for {number} of {n} stickers of the sizes {sizes}. Take fewer or smaller ones.")
+            raise ValueError(
+                f"There is room for {number} of {n} stickers of the sizes {sizes}. Take fewer or smaller ones."
+            )
         top, left, height, width = place
         mask[:, top : top + height, left : left + width] = 1
         free[top : top + height, left : left + width] = False

@@ -90,7 +90,9 @@ def nes_attack(
     Raises:
         ValueError: if the inputs don't fit together, or the oracle has nothing left to ask.
     """
-    ids = check_asking(oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits"))
+    ids = check_asking(
+        oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits")
+    )
     eps = per_image(eps, x)
     step_size = eps / 2 if step_size is None else per_image(step_size, x)
     affordable = purse(oracle, ids, queries)
@@ -110,9 +112,7 @@ def nes_attack(
     return x_adv
 
 
-def square_attack(
-    oracle, x, y, *, eps, queries=1000, area=0.05, target=None, generator=None, ids=None, on_step=None
-):
+def square_attack(oracle, x, y, *, eps, queries=1000, area=0.05, target=None, generator=None, ids=None, on_step=None):
     """The Square attack (Andriushchenko et al. 2020, arXiv 1912.00049), L-infinity: random search without any gradient.
 
     Starts with vertical stripes of plus and minus eps. Then proposes one square at a time, whose pixels all move to plus or
@@ -126,7 +126,9 @@ def square_attack(
 
     Returns, Raises: as `nes_attack`.
     """
-    ids = check_asking(oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits"))
+    ids = check_asking(
+        oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits")
+    )
     if not 0 < area <= 1:
         raise ValueError(f"area={area}: a square covers a share of the image, above 0 and at most 1.")
     eps = per_image(eps, x)
@@ -238,4 +240,3 @@ def with_square(x_adv, x, eps, side, generator):
             if not torch.equal(proposal[window], x_adv[window]):
                 break
     return proposal
-

@@ -50,7 +50,9 @@ class Clinic:
         In eval mode, without parameter gradients, on the device: pixels in [0, 1] to two logits.
         """
         if oracle is not None:
-            return surrogates.surrogate(self.attacker, kind, name=self.name, fingerprint=self.fingerprint, oracle=oracle)
+            return surrogates.surrogate(
+                self.attacker, kind, name=self.name, fingerprint=self.fingerprint, oracle=oracle
+            )
         if kind not in self._surrogates:
             self._surrogates[kind] = surrogates.surrogate(
                 self.attacker, kind, name=self.name, fingerprint=self.fingerprint

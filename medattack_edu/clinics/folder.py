@@ -181,6 +181,7 @@ def _names(names):
 
 def _deal(found, classes):
     """Who gets which files: ``{split: [(path, label), ...]}``, and in words where the attacker's come from."""
+
     def labelled(split):
         return [(path, label) for label, name in enumerate(classes) for path in found[split][name]]
 

@@ -196,6 +196,7 @@ def _choose(diagnoses):
     The training images are cut in the middle, not dealt out: where the images of a patient lie side by side, at most
     one patient of each class is then on both sides. What is kept is spread evenly, to have many patients.
     """
+
     def rows(part, label):
         return [(part, row) for row in np.flatnonzero(diagnoses[part] == label)]
 

@@ -91,13 +91,17 @@ def _check_workers(client, address):
     try:
         client.wait_for_workers(1, timeout=ANSWER_LIMIT_S)
     except TimeoutError as error:
-        raise ValueError(f"The scheduler at {address} has no workers. Start some with: dask worker {address}") from error
+        raise ValueError(
+            f"The scheduler at {address} has no workers. Start some with: dask worker {address}"
+        ) from error
     here = medattack_edu.__version__
     for worker, there in client.run(_version, on_error="return").items():
         if isinstance(there, Exception):
             raise ValueError(f"The worker {worker} can't import medattack_edu ({there}). Install the course on it.")
         if there != here:
-            raise ValueError(f"The worker {worker} has version {there} of the course, this machine {here}. Install the same.")
+            raise ValueError(
+                f"The worker {worker} has version {there} of the course, this machine {here}. Install the same."
+            )
 
 
 def _version():

@@ -59,4 +59,6 @@ def mathml(formula, display):
     from latex2mathml.converter import convert
 
     # A named function stands apart from what it is applied to, unless that is in brackets.
-    return re.sub(r"(<mi>[a-z]{2,}</mi>)(?=<m[in]>)", r'\1<mspace width="0.167em" />', convert(formula, display=display))
+    return re.sub(
+        r"(<mi>[a-z]{2,}</mi>)(?=<m[in]>)", r'\1<mspace width="0.167em" />', convert(formula, display=display)
+    )

@@ -34,7 +34,9 @@ def bring_up_to_date(root, home, check):
         for block, make in blocks.items():
             wanted, there = re.subn(_BLOCK.format(block), rf"\g<1>{make(home)}\n\g<2>", wanted, flags=re.DOTALL)
             if there != 1:
-                found.append(Problem(path, None, f"has {there} blocks `<!-- made by medattack build: {block} -->`, not 1."))
+                found.append(
+                    Problem(path, None, f"has {there} blocks `<!-- made by medattack build: {block} -->`, not 1.")
+                )
         if wanted != text and check:
             found.append(Problem(path, None, "hasn't the address that the course has now. To mend: medattack build."))
         elif wanted != text:

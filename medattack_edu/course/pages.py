@@ -112,7 +112,9 @@ def cells_as_html(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = formulas.take_out(cell.source, drawn)
-        if cell.metadata.get("jupyter", {}).get("source_hidden"):  # folded in JupyterLab: a quiz's answer, a figure's code
+        if cell.metadata.get("jupyter", {}).get(
+            "source_hidden"
+        ):  # folded in JupyterLab: a quiz's answer, a figure's code
             cell.metadata.transient = {"remove_source": True}
     body, _ = exporter.from_notebook_node(notebook)
     return formulas.put_in(body, drawn)

@@ -9,7 +9,14 @@ import re
 
 TAG = "parameters"
 FRACTION = re.compile(r"(-?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
-TAKES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+TAKES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+}
 ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Constant)
 ANYTHING = object()  # the default of a parameter whose type can't be told without running the notebook
 
@@ -119,7 +126,9 @@ def _fits(value, default):
 def _expected(name, value, default):
     """In words: what a parameter takes, what came, and what to write where quotes are what is missing."""
     takes = TAKES.get(type(default), f"a {type(default).__name__}")
-    said = f"{name} takes {takes}, as in {name}={json.dumps(default, default=str)}; {json.dumps(value, default=str)} came."
+    said = (
+        f"{name} takes {takes}, as in {name}={json.dumps(default, default=str)}; {json.dumps(value, default=str)} came."
+    )
     if isinstance(default, str):
         said += f" To give it as text, write -p '{name}=\"{json.dumps(value)}\"'."
     return said

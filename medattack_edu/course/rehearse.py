@@ -22,7 +22,9 @@ LOOK_AGAIN_S = 0.5  # between two looks at what all kernels take together
 CLASS_SIZE = 30
 LESSON_MIN = 45  # a person's time for the lesson, of which the kernel computes for a small part
 PATIENCE_S = 120  # for a whole lesson, if all of the class run all of its cells at the same moment
-SYSTEM_GIB = 2  # for the operating system, the hub and one Jupyter server a learner, beside the kernels: a guess, not measured
+SYSTEM_GIB = (
+    2  # for the operating system, the hub and one Jupyter server a learner, beside the kernels: a guess, not measured
+)
 
 
 class Together(NamedTuple):
@@ -161,7 +163,11 @@ def extrapolation(rehearsal, stagger=0.0):
     if together:
         lines.append(
             f"  - each further kernel takes as much of its own as the {together.kernels} did at their fullest moment"
-            + (", and shares what they shared;" if together.kernels > 1 else " (one kernel alone shares nothing: an upper bound);")
+            + (
+                ", and shares what they shared;"
+                if together.kernels > 1
+                else " (one kernel alone shares nothing: an upper bound);"
+            )
         )
     lines += [
         f"  - each kernel has {rehearsal.threads} thread{'s' * (rehearsal.threads > 1)}, and computing shares cores without loss;",

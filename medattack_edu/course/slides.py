@@ -89,7 +89,10 @@ def notes_of(name, notebook, root=None):
         return {}
     source = sources.read(path)
     own = [index for index, cell in enumerate(notebook.cells) if not ADDED & set(cell.metadata.get("tags", []))]
-    for hidden in ({sources.INSTRUCTOR}, {sources.INSTRUCTOR, sources.SOLUTION_ONLY}):  # a solution's cells, or a lesson's
+    for hidden in (
+        {sources.INSTRUCTOR},
+        {sources.INSTRUCTOR, sources.SOLUTION_ONLY},
+    ):  # a solution's cells, or a lesson's
         notes, shown = {}, 0
         for cell in source.cells:
             if sources.INSTRUCTOR in cell.tags:
@@ -181,7 +184,9 @@ def slides_page(slides):
     """The page: each slide a section, its notes hidden until they are asked for. Without scripts, all stand one below the other."""
     title = slides[0].cells[0].source.splitlines()[0].lstrip("# ") if slides[0].cells else "Slides"
     bodies = _bodies(slides)
-    sections = "".join(_section(*each, len(slides)) for each in zip(slides, bodies, range(1, len(slides) + 1), strict=True))
+    sections = "".join(
+        _section(*each, len(slides)) for each in zip(slides, bodies, range(1, len(slides) + 1), strict=True)
+    )
     controls = (
         '<nav id="controls" aria-label="Slides"><button id="back" aria-label="Previous slide">◀</button>'
         '<output id="place" aria-live="polite"></output><button id="on" aria-label="Next slide">▶</button>'

@@ -270,8 +270,10 @@ def _problems_of_file(source):
         yield 1, f"the header should name the kernel {KERNEL}."
     if "ipynb" not in str(source.metadata.get("jupytext", {}).get("formats", "")):
         yield 1, "the header should pair it with a notebook: `formats: ipynb,py:percent` under `jupytext`."
-    if not source.cells or source.cells[0].kind != "markdown" or not re.match(
-        rf"# {source.number} \S", source.cells[0].text
+    if (
+        not source.cells
+        or source.cells[0].kind != "markdown"
+        or not re.match(rf"# {source.number} \S", source.cells[0].text)
     ):
         yield 1, f"the first cell should be markdown and start with the title, `# {source.number} ...`."
     lines, canonical = source.text.splitlines(), as_text(source, source.cells).splitlines()

@@ -7,7 +7,11 @@ from medattack_edu.course.lesson_run import LessonRun
 from medattack_edu.course.notices import GOOD, NOT_YET
 
 WIDTH = 11.0  # inches
-CLAIM_HEIGHT, LABEL_HEIGHT, RESULT_HEIGHT = 0.42, 1.5, 3.1  # inches: of a claim, of what stands around them, of a result
+CLAIM_HEIGHT, LABEL_HEIGHT, RESULT_HEIGHT = (
+    0.42,
+    1.5,
+    3.1,
+)  # inches: of a claim, of what stands around them, of a result
 RESULTS_IN_A_ROW = 3
 CLAIM_WRAP, NAME_WRAP = 52, 34  # characters
 LEVEL_LABELS = 8  # more columns than these get upright labels
@@ -86,7 +90,9 @@ def _draw_claims(axes, name, columns, claims, sweep):
         rotation=90 if upright else 0, fontsize=9,
     )  # fmt: skip
     axes.set_yticks(
-        range(max(1, len(claims))), [textwrap.fill(claim, CLAIM_WRAP) for claim in claims] or ["(none was made)"], fontsize=8
+        range(max(1, len(claims))),
+        [textwrap.fill(claim, CLAIM_WRAP) for claim in claims] or ["(none was made)"],
+        fontsize=8,
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -21,7 +21,14 @@ INK, GREY, PALE = "#1A1A1A", "#666666", "#E4E4E4"
 HEALTHY, SICK = BLUE, ORANGE  # class 0 and class 1, in every picture
 SICK_WORDS = "#9A6A00"  # the orange, dark enough to read on white
 # The colours that are too pale for words on white (WCAG asks for a contrast of 4.5), as words have them.
-WORDS = {ORANGE: SICK_WORDS, VERMILLION: "#B84E00", PURPLE: "#9C4F80", GREEN: "#00734F", SKY: "#1F6FA5", YELLOW: "#736A00"}
+WORDS = {
+    ORANGE: SICK_WORDS,
+    VERMILLION: "#B84E00",
+    PURPLE: "#9C4F80",
+    GREEN: "#00734F",
+    SKY: "#1F6FA5",
+    YELLOW: "#736A00",
+}
 WARM, COOL, FAINT = "#FBEDE5", "#E6F4EF", "#F6F6F6"  # grounds of what went wrong, what went right, and neither
 
 TITLE, BODY, SMALL = 16, 14, 13  # heights of text in pixels, readable when projected

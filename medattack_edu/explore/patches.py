@@ -95,7 +95,9 @@ class PatchStudy:
         self.scenes = scenes
         self.models = {name: frozen(scene.model) for name, scene in scenes.items()}
         self.classes = {name: class_names(scene.classes) for name, scene in scenes.items()}
-        self.clean = {name: metrics.logits(self.models[name], scene.x).softmax(1).cpu() for name, scene in scenes.items()}
+        self.clean = {
+            name: metrics.logits(self.models[name], scene.x).softmax(1).cpu() for name, scene in scenes.items()
+        }
         self.success, self._known = {}, {}
         rounds = len(scenes) * len(self.scales) * len(self.turns)
         with tqdm(total=rounds, desc="turning the patch", leave=False) as bar:
@@ -136,7 +138,9 @@ class PatchStudy:
         """The image with the patch on it (1, 3, H, W)."""
         name, row = image
         scene = self.scenes[name]
-        return place(scene.patch, scene.x[row : row + 1], location=(across, down), angle=angle, scale=scale, mask=scene.mask)
+        return place(
+            scene.patch, scene.x[row : row + 1], location=(across, down), angle=angle, scale=scale, mask=scene.mask
+        )
 
     @torch.no_grad()
     def _answer(self, angle, scale, across, down, image):
@@ -202,7 +206,9 @@ class PatchStudy:
         canvas.title(left, "the network answers")
         for row, (name, probability) in enumerate(facts["answers"]):
             top, mine = ink.TOP + 6 + 42 * row, name == facts["target"]
-            canvas.text(left, top, fitted(name, width - 52, bold=mine), bold=mine, colour=ink.VERMILLION if mine else ink.INK)
+            canvas.text(
+                left, top, fitted(name, width - 52, bold=mine), bold=mine, colour=ink.VERMILLION if mine else ink.INK
+            )
             canvas.text(left + width, top, f"{probability:.2f}", anchor="ra", bold=mine)
             canvas.bar(left, top + 20, width, 12, probability, ink.VERMILLION if mine else ink.BLUE)
         below = ink.TOP + 6 + 42 * BARS + 14
@@ -210,7 +216,14 @@ class PatchStudy:
         before, sure = facts["clean"]
         canvas.text(left, below + 20, fitted(f"{before}, {sure:.2f}", width, bold=True), bold=True)
         canvas.text(left, below + 50, "the patch speaks for:", ink.SMALL, ink.GREY)
-        canvas.text(left, below + 70, fitted(f"{facts['target']}, now {facts['towards']:.2f}", width, bold=True), ink.BODY, ink.VERMILLION, bold=True)
+        canvas.text(
+            left,
+            below + 70,
+            fitted(f"{facts['target']}, now {facts['towards']:.2f}", width, bold=True),
+            ink.BODY,
+            ink.VERMILLION,
+            bold=True,
+        )
 
     def _draw_curve(self, canvas, facts, name):
         """Success over the angles at this scale; the present angle is the dot."""
@@ -219,13 +232,17 @@ class PatchStudy:
         canvas.paste(left, ink.TOP, curve.image)
         if success.n:
             across, up = curve.pixel(facts["angle"], float(success))
-            canvas.line([(left + across, ink.TOP + curve.pixel(0, 0)[1]), (left + across, ink.TOP + up)], ink.VERMILLION, 2)
+            canvas.line(
+                [(left + across, ink.TOP + curve.pixel(0, 0)[1]), (left + across, ink.TOP + up)], ink.VERMILLION, 2
+            )
             canvas.dot(left + across, ink.TOP + up, 7, ink.VERMILLION)
         below = ink.TOP + self.CURVE_HEIGHT + 8
         if not success.n:
             canvas.text(left + 8, below, f"all are {facts['target']} without it", bold=True)
             return
-        canvas.text(left + 8, below, f"at this angle {percent(success)} ({percent_range(success)}, n = {success.n})", bold=True)
+        canvas.text(
+            left + 8, below, f"at this angle {percent(success)} ({percent_range(success)}, n = {success.n})", bold=True
+        )
         where = f"measured at x {FIRST:g}, y {FIRST:g}"
         where += "; one image" if facts["measured_here"] else ", not here; one image"
         where += f" = {100 / success.n:.0f} points"
@@ -241,9 +258,17 @@ class PatchStudy:
             for other, style in zip(self.scales, cycle(STYLES)):
                 rates = [self.success[name, other, turn] for turn in turns]
                 if other == scale:
-                    axes.fill_between(turns, [r.low for r in rates], [r.high for r in rates], color=ink.BLUE, alpha=0.18, linewidth=0)
-                look = {"color": ink.BLUE, "linewidth": 2.6} if other == scale else {"color": ink.GREY, "linewidth": 1.2, "linestyle": style}
-                axes.plot(turns, list(map(float, rates)), zorder=3 if other == scale else 2, label=f"scale {other:g}", **look)
+                    axes.fill_between(
+                        turns, [r.low for r in rates], [r.high for r in rates], color=ink.BLUE, alpha=0.18, linewidth=0
+                    )
+                look = (
+                    {"color": ink.BLUE, "linewidth": 2.6}
+                    if other == scale
+                    else {"color": ink.GREY, "linewidth": 1.2, "linestyle": style}
+                )
+                axes.plot(
+                    turns, list(map(float, rates)), zorder=3 if other == scale else 2, label=f"scale {other:g}", **look
+                )
             room = max(abs(turns[0]), abs(turns[-1]), 1.0)
             axes.set(xlim=(-1.04 * room, 1.04 * room), ylim=(-0.04, 1.13), xlabel="rotation, degrees", ylabel="success")
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
@@ -307,7 +332,10 @@ class OwnPhoto:
 
     def alt(self, photo):
         """The picture in words."""
-        told = "; ".join(f"{title}, the network answers {a[0][0]} ({a[0][1]:.2f})" for title, a in self.facts(photo)["answers"].items())
+        told = "; ".join(
+            f"{title}, the network answers {a[0][0]} ({a[0][1]:.2f})"
+            for title, a in self.facts(photo)["answers"].items()
+        )
         return f"{'Your' if photo else 'A'} photograph: {told}."
 
     def render(self, photo):
@@ -328,18 +356,26 @@ class OwnPhoto:
 def check_scenes(scenes):
     """Raise a ValueError for scenes that can't be shown."""
     if not isinstance(scenes, dict) or not scenes or not all(isinstance(scene, Scene) for scene in scenes.values()):
-        raise ValueError(f"scenes must be a dictionary {{name: explore.Scene(...)}} of one or more; got {type(scenes).__name__}.")
+        raise ValueError(
+            f"scenes must be a dictionary {{name: explore.Scene(...)}} of one or more; got {type(scenes).__name__}."
+        )
     for name, scene in scenes.items():
         if not len(scene.x):
             raise ValueError(f"Scene {name!r} holds no image. Give one or more.")
         if not 0 <= scene.target < len(scene.classes):
-            raise ValueError(f"Scene {name!r} has {len(scene.classes)} classes, 0 to {len(scene.classes) - 1}; its target is {scene.target}.")
+            raise ValueError(
+                f"Scene {name!r} has {len(scene.classes)} classes, 0 to {len(scene.classes) - 1}; its target is {scene.target}."
+            )
         if len(scene.names) not in (0, len(scene.x)):
-            raise ValueError(f"Scene {name!r} has {len(scene.x)} images and {len(scene.names)} names. Give one for each, or none.")
+            raise ValueError(
+                f"Scene {name!r} has {len(scene.x)} images and {len(scene.names)} names. Give one for each, or none."
+            )
         check_eval(scene.model, f"The model of scene {name!r}")
         answered = metrics.logits(scene.model, scene.x[:1]).shape[1]
         if answered != len(scene.classes):
-            raise ValueError(f"Scene {name!r} has {len(scene.classes)} class names, and its model answers with {answered} logits.")
+            raise ValueError(
+                f"Scene {name!r} has {len(scene.classes)} class names, and its model answers with {answered} logits."
+            )
 
 
 def nearest(value, stops):

@@ -16,7 +16,9 @@ IMAGES_SEEN = 4600  # in training, however many there are: about a minute on 2 c
 # a third of the time for a step, which pays for more epochs and stronger augmentation.
 UNTRAINED_BLOCKS = 5
 START_SMALL = 0.6  # share of the steps that see smaller images, which saves another quarter of the time and no AUC
-RECIPE_FILES = [Path(__file__).with_name(name) for name in ("efficientnet_lite.py", "finetune.py", "small_cnn.py", "victims.py")]
+RECIPE_FILES = [
+    Path(__file__).with_name(name) for name in ("efficientnet_lite.py", "finetune.py", "small_cnn.py", "victims.py")
+]
 
 
 def new_model(backbone, num_classes=2, pretrained=True, seed=0):

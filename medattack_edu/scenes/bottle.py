@@ -239,7 +239,9 @@ def render(texture, seen):
     round_body = torch.cat([texture[..., -1:], texture, texture[..., :1]], -1)  # so that the seam is smooth
     across = 2 * (seen.where[..., 0] * width + 1) / (width + 2) - 1
     places = torch.stack([across, 2 * seen.where[..., 1] - 1], -1)
-    fetched = F.grid_sample(round_body.expand(len(seen), -1, -1, -1), places, padding_mode="border", align_corners=False)
+    fetched = F.grid_sample(
+        round_body.expand(len(seen), -1, -1, -1), places, padding_mode="border", align_corners=False
+    )
     return (seen.rest + seen.sight * fetched).clamp(0, 1)
 
 
@@ -325,7 +327,13 @@ def _hit_bottle(eye, rays):
     steep = 1 / (1 + slope**2).sqrt()
     normal = torch.stack([ribbed.cos() * steep, ribbed.sin() * steep, -slope * steep])
     normal = torch.where(top, torch.tensor([0.0, 0.0, 1.0])[:, None, None], normal)
-    return depth, normal, part, torch.stack([angle.cos(), angle.sin()]), (eye[2] + depth * rays[2]).nan_to_num(posinf=0, neginf=0)
+    return (
+        depth,
+        normal,
+        part,
+        torch.stack([angle.cos(), angle.sin()]),
+        (eye[2] + depth * rays[2]).nan_to_num(posinf=0, neginf=0),
+    )
 
 
 def _shading(normal, rays, to_lamp):
@@ -349,7 +357,9 @@ def _room(eye, rays, to_lamp, number):
     on_table = (down > 0) & (eye[1] + down * rays[1] < WALL)
     far = (WALL - eye[1]) / rays[1]
     x, y = eye[0] + down * rays[0], eye[1] + down * rays[1]
-    grain = _fetched(field, torch.stack([x / 3 if table[2] < 0.5 else x / 16, y / 14 if table[2] < 0.5 else y / 16], -1))[0]
+    grain = _fetched(
+        field, torch.stack([x / 3 if table[2] < 0.5 else x / 16, y / 14 if table[2] < 0.5 else y / 16], -1)
+    )[0]
     shadow = torch.hypot(x, y)
     along = -to_lamp[:2] / to_lamp[2]
     reach = ((x * along[0] + y * along[1]) / along.square().sum()).clamp(0, CAP[1])

@@ -34,7 +34,14 @@ FILES = {
     "gravel": ("skimage", "data/gravel.png"),
     "moon": ("skimage", "data/moon.png"),
 }
-SHOWN = ("espresso", "cat", "astronaut", "rocket", "palace", "flower")  # what somebody might meet; the rest is for training
+SHOWN = (
+    "espresso",
+    "cat",
+    "astronaut",
+    "rocket",
+    "palace",
+    "flower",
+)  # what somebody might meet; the rest is for training
 MOST_MEGAPIXELS = 120  # more would take over a third of a gigabyte to open
 SMALLEST_SIDE = 16  # pixels: less isn't a photograph
 
@@ -57,7 +64,9 @@ def _path(name):
     path = Path(found.submodule_search_locations[0]) / file if found else None
     if path is None or not path.exists():
         package = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[wheel]
-        raise FileNotFoundError(f"The photograph {name!r} comes in a wheel that isn't installed as it should be: pip install {package}")
+        raise FileNotFoundError(
+            f"The photograph {name!r} comes in a wheel that isn't installed as it should be: pip install {package}"
+        )
     return path
 
 
@@ -106,7 +115,9 @@ def read_photo(source, size=224):
         raise ValueError(f"{name} {error}.") from None
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    small = image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side), reducing_gap=3)
+    small = image.resize(
+        (size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side), reducing_gap=3
+    )
     pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(size, size, 3)
     return pixels.permute(2, 0, 1).to(runtime.device()).float() / 255
 
@@ -114,9 +125,13 @@ def read_photo(source, size=224):
 def _check_size(image, name):
     megapixels = image.width * image.height / 1e6
     if megapixels > MOST_MEGAPIXELS:
-        raise ValueError(f"{name} has {megapixels:.0f} megapixels; up to {MOST_MEGAPIXELS} are read. Make it smaller first.")
+        raise ValueError(
+            f"{name} has {megapixels:.0f} megapixels; up to {MOST_MEGAPIXELS} are read. Make it smaller first."
+        )
     if min(image.size) < SMALLEST_SIDE:
-        raise ValueError(f"{name} has {image.width} x {image.height} pixels. A photograph has at least {SMALLEST_SIDE} a side.")
+        raise ValueError(
+            f"{name} has {image.width} x {image.height} pixels. A photograph has at least {SMALLEST_SIDE} a side."
+        )
 
 
 def toaster_picture(size=112):
@@ -144,7 +159,8 @@ def toaster_picture(size=112):
         share = row / 23
         level = int(150 + 95 * math.sin(math.pi * (0.15 + 0.8 * share)) ** 2)
         draw.rectangle(
-            [0.18 * unit, (0.37 + 0.36 * share) * unit, 0.82 * unit, (0.39 + 0.36 * share) * unit], fill=(level, level, level + 6)
+            [0.18 * unit, (0.37 + 0.36 * share) * unit, 0.82 * unit, (0.39 + 0.36 * share) * unit],
+            fill=(level, level, level + 6),
         )
     box("round", 0.18, 0.32, 0.82, 0.42, (206, 208, 214), 0.05)
     for left in (0.25, 0.48):  # the slots
@@ -181,7 +197,9 @@ def dead_leaves(n, size=160, generator=None, leaves=120):
     scenes = torch.rand(n, 3, 1, 1, generator=generator).expand(n, 3, size, size).clone()
     for _ in range(leaves):
         x0, y0, radius, shape, turn, stretch, wave = torch.rand(7, n, 1, 1, generator=generator)
-        radius = 0.03 / (1 - 0.994 * radius).sqrt()  # many small ones and few large: a density that falls as the radius cubed
+        radius = (
+            0.03 / (1 - 0.994 * radius).sqrt()
+        )  # many small ones and few large: a density that falls as the radius cubed
         cos, sin, stretch = torch.cos(math.pi * turn), torch.sin(math.pi * turn), 0.4 + 0.6 * stretch
         u = ((across - x0) * cos - (down - y0) * sin) / radius
         v = ((across - x0) * sin + (down - y0) * cos) / (radius * stretch)
@@ -220,7 +238,10 @@ def crops(images, n, size, generator):
     zoom, turn = 0.25 + 0.75 * zoom, 0.5 * (turn - 0.5)
     cos, sin, mirror = zoom * turn.cos(), zoom * turn.sin(), torch.where(mirror < 0.5, -1.0, 1.0)
     room = 1 - zoom
-    rows_of_matrix = (torch.stack((mirror * cos, -sin, room * (2 * x0 - 1)), 1), torch.stack((mirror * sin, cos, room * (2 * y0 - 1)), 1))
+    rows_of_matrix = (
+        torch.stack((mirror * cos, -sin, room * (2 * x0 - 1)), 1),
+        torch.stack((mirror * sin, cos, room * (2 * y0 - 1)), 1),
+    )
     grid = F.affine_grid(torch.stack(rows_of_matrix, 1), (n, 3, size, size), align_corners=False)
     return F.grid_sample(images[rows], grid, "bilinear", "reflection", align_corners=False)
 

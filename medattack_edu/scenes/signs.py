@@ -98,7 +98,9 @@ class _Sheet:
 
     def line(self, points, colour, width, *, round_ends=False):
         """A broken line of that width, with square ends unless told otherwise."""
-        self._line(self._draw, [(x * self.side, y * self.side) for x, y in points], colour, width * self.side, round_ends)
+        self._line(
+            self._draw, [(x * self.side, y * self.side) for x, y in points], colour, width * self.side, round_ends
+        )
 
     def disc(self, x, y, radius, colour, *, plate=False):
         for draw, ink in ((self._draw, colour), (self._cut, 255))[: 1 + plate]:
@@ -138,7 +140,17 @@ def polygon(corners, radius, turn=0.0):
 # Strokes of each letter in a box from 0 to 1, after the narrow letters of American road signs.
 _LETTERS = {
     " ": [],
-    "D": [[(0, 0), (0.35, 0), *arc(0.35, 0.4, 0.65, 0.4, -90, 0), *arc(0.35, 0.6, 0.65, 0.4, 0, 90), (0, 1), (0, 0), (0.2, 0)]],
+    "D": [
+        [
+            (0, 0),
+            (0.35, 0),
+            *arc(0.35, 0.4, 0.65, 0.4, -90, 0),
+            *arc(0.35, 0.6, 0.65, 0.4, 0, 90),
+            (0, 1),
+            (0, 0),
+            (0.2, 0),
+        ]
+    ],
     "E": [[(1, 0), (0, 0), (0, 1), (1, 1)], [(0, 0.5), (0.85, 0.5)]],
     "I": [[(0.5, -0.1), (0.5, 1.1)]],
     "L": [[(0, -0.1), (0, 1), (1, 1)]],
@@ -147,7 +159,13 @@ _LETTERS = {
     "O": [[*arc(0.5, 0.35, 0.5, 0.35, -180, 0), *arc(0.5, 0.65, 0.5, 0.35, 0, 180), (0, 0.35), (0.01, 0.3)]],
     "P": [[(0, 1.1), (0, 0), (0.5, 0), *arc(0.5, 0.27, 0.5, 0.27, -90, 90), (0, 0.54)]],
     "R": [[(0, 1.1), (0, 0), (0.5, 0), *arc(0.5, 0.27, 0.5, 0.27, -90, 90), (0, 0.54)], [(0.5, 0.54), (1, 1.1)]],
-    "S": [[*arc(0.5, 0.26, 0.5, 0.26, -20, -180), *arc(0.5, 0.26, 0.5, 0.24, -180, -270), *arc(0.5, 0.75, 0.5, 0.25, -90, 160)]],
+    "S": [
+        [
+            *arc(0.5, 0.26, 0.5, 0.26, -20, -180),
+            *arc(0.5, 0.26, 0.5, 0.24, -180, -270),
+            *arc(0.5, 0.75, 0.5, 0.25, -90, 160),
+        ]
+    ],
     "T": [[(-0.1, 0), (1.1, 0)], [(0.5, 0), (0.5, 1.1)]],
     "Y": [[(-0.05, -0.1), (0.5, 0.5), (1.05, -0.1)], [(0.5, 0.5), (0.5, 1.1)]],
     "2": [[*arc(0.5, 0.29, 0.5, 0.29, -175, 25), (0, 1), (1.1, 1)]],
@@ -249,7 +267,12 @@ def _curve(sheet):
 
 
 def _priority(sheet):
-    for radius, colour, plate in ((0.46, BLACK, True), (0.445, WHITE, False), (0.3, BLACK, False), (0.285, YELLOW, False)):
+    for radius, colour, plate in (
+        (0.46, BLACK, True),
+        (0.445, WHITE, False),
+        (0.3, BLACK, False),
+        (0.285, YELLOW, False),
+    ):
         sheet.shape(polygon(4, radius), colour, rounding=0.035 if radius > 0.3 else 0.015, plate=plate)
 
 
@@ -371,7 +394,9 @@ def _check_limits(distances, angles):
     if not 2 <= near <= far:
         raise ValueError(f"distances={tuple(distances)}: give the nearest, at least 2 feet, and then the furthest.")
     if not 0 <= angles < 85:
-        raise ValueError(f"angles={angles}: from 85 degrees on nothing is seen of a sign. Give less, and not less than 0.")
+        raise ValueError(
+            f"angles={angles}: from 85 degrees on nothing is seen of a sign. Give less, and not less than 0."
+        )
     return near, far
 
 
@@ -512,7 +537,9 @@ def _check_sign(colour, outline, n):
             f"A sign's colours have the shape (3, h, w), or ({n}, 3, h, w) for {n} views; got {tuple(colour.shape)}."
         )
     if outline.shape != (1, *colour.shape[2:]):
-        raise ValueError(f"The outline must have the shape (1, h, w) = {(1, *colour.shape[2:])}; got {tuple(outline.shape)}.")
+        raise ValueError(
+            f"The outline must have the shape (1, h, w) = {(1, *colour.shape[2:])}; got {tuple(outline.shape)}."
+        )
     return colour, outline
 
 
@@ -552,7 +579,9 @@ def drive_by(colour, outline, *, every=10, seed=0, size=SIZE, start=80.0, end=20
     if int(every) != every or every < 1:
         raise ValueError(f"every={every}: every how many frames one is kept, 1 or more.")
     if not 15 <= end < start:
-        raise ValueError(f"start={start}, end={end}: the car comes nearer; nearer than 15 feet the sign leaves the picture.")
+        raise ValueError(
+            f"start={start}, end={end}: the car comes nearer; nearer than 15 feet the sign leaves the picture."
+        )
     generator = torch.Generator().manual_seed(seed)
 
     def draw(low, high):
@@ -593,9 +622,15 @@ def _braking(start, end, fastest, slowest, frames_a_second=30, feet_a_mile=5280)
 def _beside_road(distance, sideways, turned, roll):
     """`homography` (1, 3, 3) of a sign `sideways` feet to the right of the camera and `distance` ahead, in its frame."""
     one = torch.ones(1)
-    facing = Views(**{field.name: one for field in fields(Views)} | {
-        "distance": one * distance, "angle": one * turned, "tilt": 0 * one, "roll": one * roll,
-    })
+    facing = Views(
+        **{field.name: one for field in fields(Views)}
+        | {
+            "distance": one * distance,
+            "angle": one * turned,
+            "tilt": 0 * one,
+            "roll": one * roll,
+        }
+    )
     plane = homography(facing)
     plane[..., 2] = torch.tensor([[sideways, -ABOVE_CAMERA_FEET, distance]])
     return plane

@@ -101,7 +101,9 @@ class Street:
         sky = self.horizon[:, None, None].lerp(self.zenith[:, None, None], high**0.7)
         sky = sky + 0.1 * self.clouds[None, :, WIDTH // 2 : WIDTH // 2 + WIDTH].clamp(min=0) * high**0.5
         ridge = level - 12 - 9 * self.hills[WIDTH // 2 : WIDTH // 2 + WIDTH]
-        forest = (self.forest[:, None, None] * (1 + 0.25 * self.clouds[None, :, :WIDTH])).lerp(self.horizon[:, None, None], 0.45)
+        forest = (self.forest[:, None, None] * (1 + 0.25 * self.clouds[None, :, :WIDTH])).lerp(
+            self.horizon[:, None, None], 0.45
+        )
         cover = (rows[:, None] - ridge[None] + 0.5).clamp(0, 1)
         picture = sky.expand(3, HEIGHT, WIDTH).lerp(forest, cover[None])
         first = math.ceil(level)
@@ -170,7 +172,9 @@ def tree(generator, side=80, leaves=160):
     turn, reach = 2 * math.pi * turn, reach.sqrt()
     rows, columns = (0.38 + 0.34 * reach * turn.sin()) * height, (0.5 + 0.42 * reach * turn.cos()) * width
     lit = (0.6 + 0.9 * tone * (1.15 - rows / height))[:, None] * green
-    return _discs(picture, rows, columns, (0.03 + 0.045 * tone) * height, torch.cat([lit, torch.ones(leaves, 1)], 1)).clamp(0, 1)
+    return _discs(
+        picture, rows, columns, (0.03 + 0.045 * tone) * height, torch.cat([lit, torch.ones(leaves, 1)], 1)
+    ).clamp(0, 1)
 
 
 def leaves(generator, height=HEIGHT, width=WIDTH, count=600):
@@ -179,7 +183,9 @@ def leaves(generator, height=HEIGHT, width=WIDTH, count=600):
     Such "dead leaves" have edges and shades at every scale, as natural pictures have, without showing anything.
     """
     ground = torch.rand(3, generator=generator)[:, None, None].expand(3, height, width).clone()
-    radius = (uniform(count, 0.0, 1.0, generator) * (1 / 4**2 - 1 / 70**2) + 1 / 70**2) ** -0.5  # density r^-3, from 4 to 70
+    radius = (
+        uniform(count, 0.0, 1.0, generator) * (1 / 4**2 - 1 / 70**2) + 1 / 70**2
+    ) ** -0.5  # density r^-3, from 4 to 70
     rows, columns = height * torch.rand(count, generator=generator), width * torch.rand(count, generator=generator)
     colours = torch.rand(count, 3, generator=generator).lerp(torch.rand(count, 1, generator=generator), 0.6)
     return _discs(ground, rows, columns, radius, colours)
@@ -192,7 +198,9 @@ def _discs(picture, rows, columns, radii, colours):
     canvas = picture.numpy()  # ten thousand small steps, which NumPy takes faster
     height, width = canvas.shape[1:]
     y, x = np.ogrid[0.5:height, 0.5:width]
-    for row, column, radius, colour in zip(rows.tolist(), columns.tolist(), radii.tolist(), colours.numpy(), strict=True):
+    for row, column, radius, colour in zip(
+        rows.tolist(), columns.tolist(), radii.tolist(), colours.numpy(), strict=True
+    ):
         down = slice(max(int(row - radius), 0), int(row + radius) + 2)
         across = slice(max(int(column - radius), 0), int(column + radius) + 2)
         inside = (y[down] - row) ** 2 + (x[:, across] - column) ** 2 < radius**2
@@ -202,7 +210,9 @@ def _discs(picture, rows, columns, radii, colours):
 
 def house(generator, height=72, width=96):
     """The front of a house (4, height, width) with rows of windows and a roof. The last plane is coverage."""
-    wall = torch.tensor([0.62, 0.5, 0.42]).lerp(torch.rand(3, generator=generator), 0.35) * uniform(1, 0.7, 1.25, generator)
+    wall = torch.tensor([0.62, 0.5, 0.42]).lerp(torch.rand(3, generator=generator), 0.35) * uniform(
+        1, 0.7, 1.25, generator
+    )
     picture = torch.ones(4, height, width)
     picture[:3] = wall[:, None, None] * (1 + 0.06 * mottle(generator, height, width, 12, 3))
     picture[:3, ::3] *= 0.95  # courses of bricks or boards

@@ -39,7 +39,9 @@ def content(page):
 
 def use_theme(page, name):
     """Switch to JupyterLab's "Light" or "Dark" theme."""
-    page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", f"JupyterLab {name}")
+    page.evaluate(
+        "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", f"JupyterLab {name}"
+    )
     page.wait_for_function(f"document.body.dataset.jpThemeName === 'JupyterLab {name}'")
     page.wait_for_timeout(500)  # its colours fade in
 

@@ -24,7 +24,9 @@ SMALLER = {
 
 
 def lessons_with_widgets():
-    return [path for path in sorted((ROOT / "lessons").glob("*.ipynb")) if "explore." in path.read_text(encoding="utf-8")]
+    return [
+        path for path in sorted((ROOT / "lessons").glob("*.ipynb")) if "explore." in path.read_text(encoding="utf-8")
+    ]
 
 
 @pytest.fixture(scope="module", params=lessons_with_widgets(), ids=lambda path: path.stem)

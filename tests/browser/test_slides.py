@@ -66,7 +66,10 @@ def test_a_formula_is_drawn_by_the_browser_itself(shown):
     pytest.importorskip("latex2mathml", reason="latex2mathml isn't installed; formulas then stay as they are written")
     page, _ = shown
     page.keyboard.press("ArrowRight")
-    assert page.locator("section.here math mi").evaluate_all("parts => parts.map(part => part.textContent)") == ["log", "p"]
+    assert page.locator("section.here math mi").evaluate_all("parts => parts.map(part => part.textContent)") == [
+        "log",
+        "p",
+    ]
 
 
 def test_without_scripts_all_slides_stand_below_one_another(browser, tmp_path):

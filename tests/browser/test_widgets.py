@@ -56,7 +56,16 @@ def render(level):
 explore.interactive(render, {"level": ipywidgets.IntSlider(max=4, description="level")}, alt="a square")""",
 }
 
-SLIDING = ["epsilon", "steps", "queries", "threshold", "agreement", "transfer", "patch", "turntable"]  # those with sliders
+SLIDING = [
+    "epsilon",
+    "steps",
+    "queries",
+    "threshold",
+    "agreement",
+    "transfer",
+    "patch",
+    "turntable",
+]  # those with sliders
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +98,18 @@ def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, 
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("epsilon", 0), ("epsilon", 1), ("steps", 0), ("steps", 1), ("queries", 0), ("queries", 1), ("transfer", 0), ("transfer", 1), ("transfer", 2), ("patch", 0)],
+    [
+        ("epsilon", 0),
+        ("epsilon", 1),
+        ("steps", 0),
+        ("steps", 1),
+        ("queries", 0),
+        ("queries", 1),
+        ("transfer", 0),
+        ("transfer", 1),
+        ("transfer", 2),
+        ("patch", 0),
+    ],
 )
 def test_every_chooser_changes_the_picture(notebook, name, number):
     page, _ = notebook

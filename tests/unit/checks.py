@@ -61,8 +61,10 @@ def _refusal(name, fn):
 
 def _stub(exercise):
     """What a learner finds in the lesson: the signature, a docstring and an ellipsis."""
-    parameters = [parameter.replace(annotation=inspect.Parameter.empty, default=inspect.Parameter.empty)
-                  for parameter in inspect.signature(exercise.reference).parameters.values()]
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty, default=inspect.Parameter.empty)
+        for parameter in inspect.signature(exercise.reference).parameters.values()
+    ]
     signature = inspect.Signature(parameters)
     namespace = {}
     exec(f'def {exercise.name}{signature}:\n    """Stub."""\n    # YOUR CODE HERE\n    ...\n', namespace)

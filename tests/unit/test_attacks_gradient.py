@@ -41,7 +41,12 @@ def art_classifier():
     from art.estimators.classification import PyTorchClassifier
 
     return PyTorchClassifier(
-        tiny.model(), torch.nn.CrossEntropyLoss(), input_shape=(3, 32, 32), nb_classes=2, clip_values=(0, 1), device_type="cpu"
+        tiny.model(),
+        torch.nn.CrossEntropyLoss(),
+        input_shape=(3, 32, 32),
+        nb_classes=2,
+        clip_values=(0, 1),
+        device_type="cpu",
     )
 
 
@@ -52,7 +57,9 @@ def share_that_differs(a, b):
 def test_fgs_equals_foolbox(batch, foolbox_model):
     model, x, y = batch
     foolbox, fmodel = foolbox_model
-    theirs, _, _ = foolbox.attacks.FGSM(random_start=False)(fmodel, x, foolbox.criteria.Misclassification(y), epsilons=EPS)
+    theirs, _, _ = foolbox.attacks.FGSM(random_start=False)(
+        fmodel, x, foolbox.criteria.Misclassification(y), epsilons=EPS
+    )
     assert torch.allclose(attacks.fgs(model, x, y, eps=EPS), theirs, atol=1e-6, rtol=0)
 
 
@@ -366,7 +373,10 @@ BAD_INPUT = {
     "float labels": ({"y": Y.float()}, "y.long() converts"),
     "labels that are no classes": ({"y": Y + 5}, "the model knows the classes 0 to 1"),
     "a target that is no class": ({"target": Y + 5}, "target holds labels from 5 to 6"),
-    "a model in training mode": ({"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)).train()}, "model.eval()"),
+    "a model in training mode": (
+        {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)).train()},
+        "model.eval()",
+    ),
     "a model that gives probabilities": ({"model": Probabilities().eval()}, "take the softmax out"),
     "a model that gives NaN": ({"model": Broken().eval()}, "NaN or infinity"),
     "a model that gives NaN later": ({"model": BrokenLater().eval()}, "NaN or infinity. Look at its weights"),
@@ -447,7 +457,9 @@ def test_the_smallest_eps_towards_a_target_is_that_of_the_target():
     assert to_target[0] == 0
     found = to_target.isfinite()
     assert found.sum() > 10 and (to_target[found][1:] >= to_any[found][1:] - 0.02).all()
-    reached = attacks.pgd(model, x[found], y[found], eps=to_target[found], target=target[found], steps=5, random_start=False)
+    reached = attacks.pgd(
+        model, x[found], y[found], eps=to_target[found], target=target[found], steps=5, random_start=False
+    )
     assert torch.equal(model(reached).argmax(1), target[found])
 
 

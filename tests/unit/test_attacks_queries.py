@@ -52,7 +52,9 @@ def run(name, oracle, x, y, **options):
     """Any of the attacks, with what it needs."""
     options = {"eps": EPS, "generator": generator()} | options
     if name in BY_LABEL:
-        return BY_LABEL[name](oracle, x, y, options.pop("start", None) if "start" in options else start_for(x, y), **options)
+        return BY_LABEL[name](
+            oracle, x, y, options.pop("start", None) if "start" in options else start_for(x, y), **options
+        )
     return BY_NUMBERS[name](oracle, x, y, **options)
 
 
@@ -309,7 +311,9 @@ def test_a_plain_model_in_place_of_an_oracle_is_named(batch, name):
 @pytest.mark.parametrize("name", BY_NUMBERS)
 def test_labels_are_too_little_for_an_attack_by_numbers(batch, name):
     model, x, y = batch
-    with pytest.raises(ValueError, match="needs an oracle that reveals probabilities or logits; this one reveals label"):
+    with pytest.raises(
+        ValueError, match="needs an oracle that reveals probabilities or logits; this one reveals label"
+    ):
         run(name, Oracle(model, "label"), x, y)
 
 

@@ -74,9 +74,7 @@ def test_it_stays_within_eps_and_pixel_range_and_is_repeated_by_its_generator(ba
 def test_without_its_options_it_is_plain_pgd_on_one_surrogate(batch, cousins):
     x, y = batch
     plain = attacks.pgd(cousins[0], x, y, eps=EPS, steps=5, generator=generator())
-    ours = attacks.transfer_attack(
-        cousins[0], x, y, eps=EPS, steps=5, momentum=0, diversity=0, generator=generator()
-    )
+    ours = attacks.transfer_attack(cousins[0], x, y, eps=EPS, steps=5, momentum=0, diversity=0, generator=generator())
     assert torch.equal(ours, plain)
 
 

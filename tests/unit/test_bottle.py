@@ -153,7 +153,9 @@ def test_drawing_changes_neither_label_nor_maps(seen):
     texture = label()
     before = [tensor.clone() for tensor in (texture, seen.where, seen.sight, seen.rest)]
     render(texture, seen), seen.spun(40)
-    assert all(torch.equal(old, new) for old, new in zip(before, (texture, seen.where, seen.sight, seen.rest), strict=True))
+    assert all(
+        torch.equal(old, new) for old, new in zip(before, (texture, seen.where, seen.sight, seen.rest), strict=True)
+    )
 
 
 def test_one_label_for_each_picture(seen):

@@ -144,9 +144,7 @@ def test_check_linear_probe_knows_right_from_wrong():
 
     def with_a_hidden_layer(model, classes):
         model.requires_grad_(False)
-        model.classifier = nn.Sequential(
-            nn.Linear(model.classifier.in_features, 64), nn.ReLU(), nn.Linear(64, classes)
-        )
+        model.classifier = nn.Sequential(nn.Linear(model.classifier.in_features, 64), nn.ReLU(), nn.Linear(64, classes))
         return list(model.classifier.parameters())
 
     def looks_while_training(model, classes):

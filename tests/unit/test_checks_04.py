@@ -23,7 +23,10 @@ def test_check_project_knows_right_from_wrong():
         solution=project,
         alternatives=[by_the_change, by_maximum_and_minimum],
         mistakes={
-            "forgets the pixel range": (lambda x_adv, x, eps: x + (x_adv - x).clamp(-eps, eps), "You sent it to -0.05. A pixel lies between 0, black, and 1"),
+            "forgets the pixel range": (
+                lambda x_adv, x, eps: x + (x_adv - x).clamp(-eps, eps),
+                "You sent it to -0.05. A pixel lies between 0, black, and 1",
+            ),
             "forgets the ball": (
                 lambda x_adv, x, eps: x_adv.clamp(0, 1),
                 "That is 0.25 away from where it was, and 0.1 is allowed",
@@ -36,7 +39,10 @@ def test_check_project_knows_right_from_wrong():
                 lambda x_adv, x, eps: (x + eps * (x_adv - x) / (x_adv - x).abs().amax()).clamp(0, 1),
                 "nearer to where it had been moved",
             ),
-            "gives the change": (lambda x_adv, x, eps: (x_adv - x).clamp(-eps, eps), "You sent it to 0.1. That is 0.40 away"),
+            "gives the change": (
+                lambda x_adv, x, eps: (x_adv - x).clamp(-eps, eps),
+                "You sent it to 0.1. That is 0.40 away",
+            ),
             "always to the border": (
                 lambda x_adv, x, eps: (x + eps * (x_adv - x).sign()).clamp(0, 1),
                 "You sent it to 0.6. It had not left",
@@ -46,11 +52,23 @@ def test_check_project_knows_right_from_wrong():
                 lambda x_adv, x, eps: torch.cat([project(x_adv[:1], x[:1], eps), x_adv[1:].clamp(0, 1)]),
                 "yours is 0.2. 36 of 144 values differ",
             ),
-            "every image in the box of the first": (lambda x_adv, x, eps: project(x_adv, x[:1], eps), "yours is 0.85. 60 of 144 values differ"),
-            "in double precision": (lambda x_adv, x, eps: project(x_adv.double(), x.double(), eps), "expected was float32"),
-            "an eps of its own": (lambda x_adv, x, eps: project(x_adv, x, 0.1), "With eps = 2/255, the projected images"),
+            "every image in the box of the first": (
+                lambda x_adv, x, eps: project(x_adv, x[:1], eps),
+                "yours is 0.85. 60 of 144 values differ",
+            ),
+            "in double precision": (
+                lambda x_adv, x, eps: project(x_adv.double(), x.double(), eps),
+                "expected was float32",
+            ),
+            "an eps of its own": (
+                lambda x_adv, x, eps: project(x_adv, x, 0.1),
+                "With eps = 2/255, the projected images",
+            ),
             "pixels of 0 to 255": (lambda x_adv, x, eps: (255 * project(x_adv, x, eps)).round(), "You sent it to 153."),
-            "rounds to grey levels": (lambda x_adv, x, eps: (255 * project(x_adv, x, eps)).round() / 255, "You sent it to 0.549. It had not left"),
+            "rounds to grey levels": (
+                lambda x_adv, x, eps: (255 * project(x_adv, x, eps)).round() / 255,
+                "You sent it to 0.549. It had not left",
+            ),
         },
     )
 
@@ -65,7 +83,9 @@ def pgd(model, x, y, eps, steps, step_size):
     return x_adv.detach()
 
 
-def walk(model, x, y, eps, steps, step_size, *, sign=1, at_start=False, project_each=True, centre_moves=False, use=torch.sign):
+def walk(
+    model, x, y, eps, steps, step_size, *, sign=1, at_start=False, project_each=True, centre_moves=False, use=torch.sign
+):
     """PGD with one part changed; the mistakes below are made of it."""
     x_adv = x.clone()
     for _ in range(steps):
@@ -108,7 +128,9 @@ def test_check_pgd_knows_right_from_wrong():
         for _ in range(steps):
             x_adv.requires_grad_()
             gradient = torch.autograd.grad(F.nll_loss(model(x_adv).log_softmax(1), y), x_adv)[0]
-            x_adv = torch.minimum(torch.maximum(x_adv.detach() + step_size * gradient.sign(), x - eps), x + eps).clamp(0, 1)
+            x_adv = torch.minimum(torch.maximum(x_adv.detach() + step_size * gradient.sign(), x - eps), x + eps).clamp(
+                0, 1
+            )
         return x_adv.detach()
 
     def without_detach(model, x, y, eps, steps, step_size):
@@ -175,15 +197,27 @@ def test_check_pgd_knows_right_from_wrong():
             "ball around the last point": (lambda *a: walk(*a, centre_moves=True), "A pixel has moved by 0.240"),
             "step of eps": (lambda m, x, y, e, n, s: walk(m, x, y, e, n, e), "the furthest of yours moved by 0.1."),
             "gradient without sign": (lambda *a: walk(*a, use=lambda g: g), "the furthest of yours moved by 0.0"),
-            "one step short": (lambda m, x, y, e, n, s: walk(m, x, y, e, max(n - 1, min(n, 1)), s), "where 5 steps lead"),
-            "twice the steps": (lambda m, x, y, e, n, s: walk(m, x, y, e, n if n < 2 else 2 * n, s), "where 12 steps lead"),
+            "one step short": (
+                lambda m, x, y, e, n, s: walk(m, x, y, e, max(n - 1, min(n, 1)), s),
+                "where 5 steps lead",
+            ),
+            "twice the steps": (
+                lambda m, x, y, e, n, s: walk(m, x, y, e, n if n < 2 else 2 * n, s),
+                "where 12 steps lead",
+            ),
             "a step more": (lambda m, x, y, e, n, s: walk(m, x, y, e, n if n < 2 else n + 1, s), "where 7 steps lead"),
-            "stays in the pixel range only at the end": (lambda *a: in_the_box(*a).clamp(0, 1), "You keep to 0 and 1 only at the end"),
+            "stays in the pixel range only at the end": (
+                lambda *a: in_the_box(*a).clamp(0, 1),
+                "You keep to 0 and 1 only at the end",
+            ),
             "softmax twice": (
                 lambda m, x, y, *a: pgd(lambda point: m(point).softmax(1), x, y, *a),
                 "takes probabilities for logits",
             ),
-            "the model's answers for the truth": (lambda m, x, y, *a: pgd(m, x, m(x).argmax(1), *a), "The truth is in `y`"),
+            "the model's answers for the truth": (
+                lambda m, x, y, *a: pgd(m, x, m(x).argmax(1), *a),
+                "The truth is in `y`",
+            ),
             "a random start": (a_random_start, "after 0 steps"),
             "keeps who is fooled": (keeps_who_is_fooled, "where 0 steps lead"),
             "momentum": (with_momentum, "Every step starts where the last one ended"),
@@ -272,17 +306,32 @@ def test_check_targeted_knows_right_from_wrong():
             "away from the target": (lambda *a: walk(*a), "further from answering with the"),
             "away from the answer": (away_from_the_answer, "You walk away from the model's answer"),
             "one long step": (one_long_step, "the furthest of yours moved by 0.1."),
-            "double steps": (lambda m, x, t, e, n, s: targeted(m, x, t, e, n, 2 * s), "the furthest of yours moved by 0.08."),
-            "gradient at the start": (lambda *a: walk(*a, sign=-1, at_start=True), "All your steps go in the same direction"),
-            "projects once, at the end": (lambda *a: walk(*a, sign=-1, project_each=False), "You project once, at the end"),
+            "double steps": (
+                lambda m, x, t, e, n, s: targeted(m, x, t, e, n, 2 * s),
+                "the furthest of yours moved by 0.08.",
+            ),
+            "gradient at the start": (
+                lambda *a: walk(*a, sign=-1, at_start=True),
+                "All your steps go in the same direction",
+            ),
+            "projects once, at the end": (
+                lambda *a: walk(*a, sign=-1, project_each=False),
+                "You project once, at the end",
+            ),
             "never projects": (lambda m, x, t, e, n, s: walk(m, x, t, 1.0, n, s, sign=-1), "eps allows 0.1"),
             "leaves the pixel range": (
                 lambda m, x, t, e, n, s: targeted(m, x, t, e, n, s) + 1,
                 "The values of your images run from",
             ),
             "stays in the pixel range only at the end": (in_the_box, "You keep to 0 and 1 only at the end"),
-            "a step more": (lambda m, x, t, e, n, s: targeted(m, x, t, e, n if n < 2 else n + 1, s), "where 7 steps lead"),
-            "ten times the steps": (lambda m, x, t, e, n, s: targeted(m, x, t, e, n if n < 2 else 10 * n, s), "where 60 steps lead"),
+            "a step more": (
+                lambda m, x, t, e, n, s: targeted(m, x, t, e, n if n < 2 else n + 1, s),
+                "where 7 steps lead",
+            ),
+            "ten times the steps": (
+                lambda m, x, t, e, n, s: targeted(m, x, t, e, n if n < 2 else 10 * n, s),
+                "where 60 steps lead",
+            ),
             "softmax twice": (lambda m, *a: targeted(lambda x: m(x).softmax(1), *a), "takes probabilities for logits"),
             "the logit of the target only": (logit_only, "yours is 0.666. Every step starts where the last one ended"),
             "one target for all": (first_target_for_all, "target should be 0.505, and yours is 2.155"),

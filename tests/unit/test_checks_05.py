@@ -81,7 +81,10 @@ def test_check_transfer_rate_knows_right_from_wrong():
                 "says that it stands on 12 images",
             ),
             "before for after": (lambda t, x, a, y: transfer_rate(t, a, x, y), "You returned 0.400"),
-            "the sick only": (lambda t, x, a, y: transfer_rate(t, x[y == 1], a[y == 1], y[y == 1]), "You returned 0.600"),
+            "the sick only": (
+                lambda t, x, a, y: transfer_rate(t, x[y == 1], a[y == 1], y[y == 1]),
+                "You returned 0.600",
+            ),
             "in percent": (lambda *a: 100 * float(transfer_rate(*a)), "should be between 0 and 1"),
             "nobody is 0": (
                 lambda *a: metrics.proportion(0, 1) if transfer_rate(*a).n == 0 else transfer_rate(*a),
@@ -192,10 +195,15 @@ def test_check_transfer_matrix_knows_right_from_wrong():
                 "knows how many images stand behind it",
             ),
             "numbers that stand on all": (
-                lambda *a: {cell: metrics.Estimate(rate, rate.low, rate.high, 8) for cell, rate in transfer_matrix(*a).items()},
+                lambda *a: {
+                    cell: metrics.Estimate(rate, rate.low, rate.high, 8) for cell, rate in transfer_matrix(*a).items()
+                },
                 "says that it stands on 8 images",
             ),
-            "counts who was right on the source": (right_on_the_source, "you found 1.00. Whose attack is it, and who answers?"),
+            "counts who was right on the source": (
+                right_on_the_source,
+                "you found 1.00. Whose attack is it, and who answers?",
+            ),
             "all wrong answers": (all_wrong_answers, "you found 0.88"),
             "a dictionary in a dictionary": (nested, "the key 'blue' is none"),
             "attacks what the source answers": (against_the_answers, "other labels than `y`"),
@@ -334,7 +342,11 @@ def test_check_ensemble_attack_knows_right_from_wrong():
         return moved.clamp(x - eps, x + eps).clamp(0, 1)
 
     def one_model_is_nothing(models, *arguments):
-        return ensemble_attack(models, *arguments) if len(models) > 1 else ensemble_attack(models, *arguments).lerp(arguments[0], 0.5)
+        return (
+            ensemble_attack(models, *arguments)
+            if len(models) > 1
+            else ensemble_attack(models, *arguments).lerp(arguments[0], 0.5)
+        )
 
     def downhill(models, x, y, eps, steps, step_size):
         return ensemble_attack(models, x, 1 - y, eps, steps, step_size)
@@ -346,7 +358,9 @@ def test_check_ensemble_attack_knows_right_from_wrong():
         return lambda models, x, y, eps, steps, step_size: ensemble_attack(models, x, y, eps, count(steps), step_size)
 
     def with_step_size(length):
-        return lambda models, x, y, eps, steps, step_size: ensemble_attack(models, x, y, eps, steps, length(eps, step_size))
+        return lambda models, x, y, eps, steps, step_size: ensemble_attack(
+            models, x, y, eps, steps, length(eps, step_size)
+        )
 
     def hangs(models, x, y, eps, steps, step_size):
         return ensemble_attack(models, x, y, eps, steps, step_size).requires_grad_()
@@ -354,17 +368,39 @@ def test_check_ensemble_attack_knows_right_from_wrong():
     assert_check_is_sound(
         "ensemble_attack",
         solution=ensemble_attack,
-        alternatives=[mean_of_losses, mean_of_probabilities, logits_with_backward, sum_of_gradients, stepping(joined), by_the_library],
+        alternatives=[
+            mean_of_losses,
+            mean_of_probabilities,
+            logits_with_backward,
+            sum_of_gradients,
+            stepping(joined),
+            by_the_library,
+        ],
         mistakes={
-            "the first model only": (lambda models, *a: ensemble_attack(models[:1], *a), "of 6 steps, model 1 was not asked"),
+            "the first model only": (
+                lambda models, *a: ensemble_attack(models[:1], *a),
+                "of 6 steps, model 1 was not asked",
+            ),
             "the first two only": (lambda models, *a: ensemble_attack(models[:2], *a), "model 2 was not asked"),
             "in turn": (in_turn, "In a walk of a single step, model 1"),
             "mean of the signs": (stepping(lambda g: g.sign().mean(0)), "708 moved by less, 135 of them not at all"),
-            "sum of the signs": (stepping(lambda g: g.sign().sum(0)), "337 moved by something else, the furthest by 0.1."),
-            "a vote of the signs": (stepping(lambda g: g.sign().sum(0).sign()), "135 moved by less, 135 of them not at all"),
-            "the answers for the truth": (lambda models, x, y, *a: ensemble_attack(models, x, models[0](x).argmax(1), *a), "At 264 of 680"),
+            "sum of the signs": (
+                stepping(lambda g: g.sign().sum(0)),
+                "337 moved by something else, the furthest by 0.1.",
+            ),
+            "a vote of the signs": (
+                stepping(lambda g: g.sign().sum(0).sign()),
+                "135 moved by less, 135 of them not at all",
+            ),
+            "the answers for the truth": (
+                lambda models, x, y, *a: ensemble_attack(models, x, models[0](x).argmax(1), *a),
+                "At 264 of 680",
+            ),
             "a vote of the signs, ties too": (stepping(vote_without_ties), "At 70 of 680"),
-            "the largest gradient at each pixel": (stepping(the_largest), "50 of 864 pixel values are not where 6 steps lead"),
+            "the largest gradient at each pixel": (
+                stepping(the_largest),
+                "50 of 864 pixel values are not where 6 steps lead",
+            ),
             "gradients made equally long": (stepping(normalised), "75 of 864 pixel values are not where 6 steps lead"),
             "only where all agree": (stepping(where_all_agree), "708 moved by less, 708 of them not at all"),
             "the gradient without its sign": (stepping(lambda g: g.sum(0)), "How long is one step of yours"),
@@ -379,7 +415,10 @@ def test_check_ensemble_attack_knows_right_from_wrong():
             "a step short": (with_steps(lambda n: max(n - 1, min(n, 1))), "where 5 steps lead"),
             "twice the steps": (with_steps(lambda n: n if n < 2 else 2 * n), "where 12 steps lead"),
             "stops after a step": (with_steps(lambda n: min(n, 1)), "where a single step leads"),
-            "steps of eps": (with_step_size(lambda eps, length: eps), "789 moved by something else, the furthest by 0.1."),
+            "steps of eps": (
+                with_step_size(lambda eps, length: eps),
+                "789 moved by something else, the furthest by 0.1.",
+            ),
             "half as long alone": (one_model_is_nothing, "With a list of one model"),
             "downhill": (downhill, "walking downhill"),
             "never projects": (never_projects, "one budget for the whole ensemble"),
@@ -423,7 +462,9 @@ def test_check_find_surrogate_knows_right_from_wrong():
     def ids_counted_anew(oracle, x, y, attacked):
         right = (oracle(x) == y).nonzero().flatten()
         ids = torch.arange(len(right))
-        rates = {name: (oracle(x_adv[right], ids) != y[right]).float().mean().item() for name, x_adv in attacked.items()}
+        rates = {
+            name: (oracle(x_adv[right], ids) != y[right]).float().mean().item() for name, x_adv in attacked.items()
+        }
         return max(rates, key=rates.get), rates
 
     def the_first_rows(oracle, x, y, attacked):
@@ -433,7 +474,10 @@ def test_check_find_surrogate_knows_right_from_wrong():
 
     def one_patient_at_a_time(oracle, x, y, attacked):
         right = [i for i in range(len(x)) if oracle(x[i : i + 1], [i]).item() == y[i].item()]
-        rates = {name: sum(oracle(moved[i : i + 1], [i]).item() != y[i].item() for i in right) / len(right) for name, moved in attacked.items()}
+        rates = {
+            name: sum(oracle(moved[i : i + 1], [i]).item() != y[i].item() for i in right) / len(right)
+            for name, moved in attacked.items()
+        }
         return [max(rates, key=rates.get), rates]
 
     def one_patient_at_a_time_without_ids(oracle, x, y, attacked):
@@ -446,7 +490,9 @@ def test_check_find_surrogate_knows_right_from_wrong():
 
     def with_a_mask_for_ids(oracle, x, y, attacked):
         right = oracle(x) == y
-        rates = {name: (oracle(x_adv[right], right) != y[right]).float().mean().item() for name, x_adv in attacked.items()}
+        rates = {
+            name: (oracle(x_adv[right], right) != y[right]).float().mean().item() for name, x_adv in attacked.items()
+        }
         return max(rates, key=rates.get), rates
 
     def asks_again(oracle, x, y, attacked):
@@ -462,27 +508,41 @@ def test_check_find_surrogate_knows_right_from_wrong():
         solution=find_surrogate,
         alternatives=[asks_about_everybody, with_ids, one_patient_at_a_time],
         mistakes={
-            "wrong answers of all": (rated(lambda b, a, y: (a != y).float().mean()), "You count wrong answers among all 10"),
+            "wrong answers of all": (
+                rated(lambda b, a, y: (a != y).float().mean()),
+                "You count wrong answers among all 10",
+            ),
             "every change": (rated(lambda b, a, y: (a != b).float().mean()), "also those that became right"),
             "divides by all": (rated(lambda b, a, y: ((b == y) & (a != y)).float().mean()), "You divide by all 10"),
-            "who withstood": (rated(lambda b, a, y: ((b == y) & (a == y)).sum() / (b == y).sum()), "the share that withstood"),
+            "who withstood": (
+                rated(lambda b, a, y: ((b == y) & (a == y)).sum() / (b == y).sum()),
+                "the share that withstood",
+            ),
             "asks about the clean images every time": (asks_again, "What doesn't need to be asked again?"),
             "the smallest": (the_weakest, "the one whose attacks turn most"),
             "the name only": (lambda *a: find_surrogate(*a)[0], "'relative' came"),
             "the other way round": (lambda *a: find_surrogate(*a)[::-1], "a tuple of 2 came"),
             "in percent": (
-                lambda *a: (lambda best, rates: (best, {name: 100 * rate for name, rate in rates.items()}))(*find_surrogate(*a)),
+                lambda *a: (lambda best, rates: (best, {name: 100 * rate for name, rate in rates.items()}))(
+                    *find_surrogate(*a)
+                ),
                 "Yours is 16.667",
             ),
             "without ids": (without_ids, "the oracle counts 1 about patient 6"),
             "ids counted anew": (ids_counted_anew, "the oracle counts 1 about patient 6"),
             "the first rows": (the_first_rows, "Yours is 0.667. Who counts, and who of them was turned?"),
             "a mask for ids": (with_a_mask_for_ids, "6 images came with 10 ids"),
-            "one at a time without ids": (one_patient_at_a_time_without_ids, "5 questions are booked on patient 0, and 1 on patient 9"),
+            "one at a time without ids": (
+                one_patient_at_a_time_without_ids,
+                "5 questions are booked on patient 0, and 1 on patient 9",
+            ),
             "only the best name's rate": (
                 lambda *a: (lambda best, rates: (best, {best: rates[best]}))(*find_surrogate(*a)),
                 "yours are for relative",
             ),
-            "asks nobody": (lambda o, x, y, attacked: ("relative", dict.fromkeys(attacked, 0.5)), "You didn't ask the victim"),
+            "asks nobody": (
+                lambda o, x, y, attacked: ("relative", dict.fromkeys(attacked, 0.5)),
+                "You didn't ask the victim",
+            ),
         },
     )

@@ -73,7 +73,10 @@ def test_check_nes_estimate_knows_right_from_wrong():
                 lambda *a: estimate(*a, ask=lambda s, x, u, sigma: (s(x + sigma * u) - s(x - sigma * u)) / sigma),
                 "its length is 2.0",
             ),
-            "divides by one pair more": (lambda *a: estimate(*a, share=lambda pairs, sigma: pairs + 1), "0.833 times the length"),
+            "divides by one pair more": (
+                lambda *a: estimate(*a, share=lambda pairs, sigma: pairs + 1),
+                "0.833 times the length",
+            ),
             "the same direction for all colours": (
                 lambda *a: estimate(*a, draw=lambda x, g: torch.randn(x[:, :1].shape, generator=g).expand(x.shape)),
                 "a cosine of 0.4",
@@ -92,7 +95,10 @@ def test_check_nes_estimate_knows_right_from_wrong():
                 "moved along the same direction",
             ),
             "same direction for all pairs": (one_direction, "All 5 pairs went along the same direction"),
-            "one slope for all images": (lambda *a: estimate(*a, weigh=lambda slope, u: slope.mean() * u), "its length is 0.3"),
+            "one slope for all images": (
+                lambda *a: estimate(*a, weigh=lambda slope, u: slope.mean() * u),
+                "its length is 0.3",
+            ),
             "steepness without its sign": (
                 lambda *a: estimate(*a, weigh=lambda slope, u: slope.abs().view(-1, 1, 1, 1) * u),
                 "Image by image: -",
@@ -152,7 +158,10 @@ def test_check_variance_of_knows_right_from_wrong():
             "one pot": (lambda e, s: runs_of(e, s).var(), "one pot"),
             "its root": (lambda e, s: runs_of(e, s).var(0).sum().sqrt(), "its root, a length"),
             "from zero": (lambda e, s: runs_of(e, s).square().mean(0).sum(), "squared distance from 0"),
-            "hands over seeds": (lambda e, s: torch.stack([e(seed) for seed in s]).var(0).sum(), "takes a torch.Generator"),
+            "hands over seeds": (
+                lambda e, s: torch.stack([e(seed) for seed in s]).var(0).sum(),
+                "takes a torch.Generator",
+            ),
             "one generator for all": (one_generator, "you ran with generators of the seeds [3, 3, 3, 3, 3]"),
             "a tensor": (lambda e, s: runs_of(e, s).var(0), "should be one number"),
             "of each run, not between runs": (
@@ -222,20 +231,41 @@ def test_check_label_score_knows_right_from_wrong():
         solution=label_score,
         alternatives=[stacked, counting_losses, all_drawn_before],
         mistakes={
-            "share that lost it": (lambda *a: score(*a, kept=torch.ne), "your score is 0.29. That is the share of copies that lost it"),
-            "share of label 1": (lambda *a: score(*a, kept=lambda told, label: told == 1), "Image 3 should keep label 0"),
+            "share that lost it": (
+                lambda *a: score(*a, kept=torch.ne),
+                "your score is 0.29. That is the share of copies that lost it",
+            ),
+            "share of label 1": (
+                lambda *a: score(*a, kept=lambda told, label: told == 1),
+                "Image 3 should keep label 0",
+            ),
             "not cut to the range": (lambda *a: score(*a, cut=False), "pixels between 0 and 1"),
             "normal noise": (drawn(lambda n, g: torch.randn(n, generator=g)), "Uniform noise ends at the radius"),
             "half the radius": (drawn(lambda n, g: uniform(n, g) / 2), "is further than 0.025"),
             "noise only upwards": (drawn(lambda n, g: torch.rand(n, generator=g)), "only makes pixels brighter"),
             "noise only downwards": (drawn(lambda n, g: -torch.rand(n, generator=g)), "only makes pixels darker"),
             "coins": (drawn(lambda n, g: uniform(n, g).sign()), "has its middle at 0.025"),
-            "one number for each image": (drawn(lambda n, g: uniform((n[0], 1, 1, 1), g).expand(n)), "one noise for all pixels of an image"),
-            "one number for each row": (drawn(lambda n, g: uniform((*n[:3], 1), g).expand(n)), "one noise for all pixels of a row"),
-            "one number for each column": (drawn(lambda n, g: uniform((*n[:2], 1, n[3]), g).expand(n)), "one noise for all pixels of a column"),
-            "grey noise": (drawn(lambda n, g: uniform((n[0], 1, *n[2:]), g).expand(n)), "one noise for all colours of a pixel"),
+            "one number for each image": (
+                drawn(lambda n, g: uniform((n[0], 1, 1, 1), g).expand(n)),
+                "one noise for all pixels of an image",
+            ),
+            "one number for each row": (
+                drawn(lambda n, g: uniform((*n[:3], 1), g).expand(n)),
+                "one noise for all pixels of a row",
+            ),
+            "one number for each column": (
+                drawn(lambda n, g: uniform((*n[:2], 1, n[3]), g).expand(n)),
+                "one noise for all pixels of a column",
+            ),
+            "grey noise": (
+                drawn(lambda n, g: uniform((n[0], 1, *n[2:]), g).expand(n)),
+                "one noise for all colours of a pixel",
+            ),
             "same noise for every copy": (same_noise, "one noise for all copies"),
-            "same noise for all images": (drawn(lambda n, g: uniform((1, *n[1:]), g).expand(n)), "one noise for all images of a copy"),
+            "same noise for all images": (
+                drawn(lambda n, g: uniform((1, *n[1:]), g).expand(n)),
+                "one noise for all images of a copy",
+            ),
             "no noise": (lambda t, x, label, c, r, g: label_score(t, x, label, c, 0.0, g), "are the image itself"),
             "counts and doesn't divide": (lambda *a: score(*a) * a[3], "A share lies between 0 and 1"),
             "one copy": (lambda t, x, label, c, r, g: label_score(t, x, label, 1, r, g), "you asked 1 times"),
@@ -320,7 +350,11 @@ def test_check_my_attack_knows_right_from_wrong():
 
     def drifts(oracle, x, y, eps, queries):
         return climb(
-            oracle, x, y, queries, lambda x_adv, x, done: (x_adv + eps * torch.randn(len(x), 3, 1, 1).sign()).clamp(0, 1)
+            oracle,
+            x,
+            y,
+            queries,
+            lambda x_adv, x, done: (x_adv + eps * torch.randn(len(x), 3, 1, 1).sign()).clamp(0, 1),
         )
 
     def asks_nothing(oracle, x, y, eps, queries):
@@ -372,7 +406,9 @@ def test_the_reference_climbs_as_the_lesson_does():
         torch.manual_seed(0)
         results.append(climbed(function))
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
-    assert results[0][1].min() < 40, "nobody was turned before the budget was spent, so half of the loop wasn't compared"
+    assert results[0][1].min() < 40, (
+        "nobody was turned before the budget was spent, so half of the loop wasn't compared"
+    )
 
 
 def test_the_attacks_patients_stand_where_the_check_says():

@@ -52,7 +52,9 @@ def disc(size):
 
 def test_check_place_knows_right_from_wrong():
     def one_at_a_time(patch, x, location, angle, scale):
-        rows = [place(patch, x[i : i + 1], location[i : i + 1], angle[i : i + 1], scale[i : i + 1]) for i in range(len(x))]
+        rows = [
+            place(patch, x[i : i + 1], location[i : i + 1], angle[i : i + 1], scale[i : i + 1]) for i in range(len(x))
+        ]
         return torch.cat(rows)
 
     def by_hand(patch, x, location, angle, scale):
@@ -62,7 +64,9 @@ def test_check_place_knows_right_from_wrong():
         below = (below[None] / height - location[:, 1, None, None]) * 2 / scale[:, None, None]
         turn = torch.deg2rad(angle)[:, None, None]
         across, down = turn.cos() * right - turn.sin() * below, turn.sin() * right + turn.cos() * below
-        seen = F.grid_sample(patch.expand(n, -1, -1, -1), torch.stack([across, down], -1), padding_mode="border", align_corners=False)
+        seen = F.grid_sample(
+            patch.expand(n, -1, -1, -1), torch.stack([across, down], -1), padding_mode="border", align_corners=False
+        )
         under = (across**2 + down**2 < 1).float()[:, None]
         return under * seen + (1 - under) * x
 
@@ -97,7 +101,9 @@ def test_check_place_knows_right_from_wrong():
         """The solution with another matrix, made by `matrix` from the rotation (N, 2, 2), the scale (N, 1, 1) and the centre (N, 2, 1)."""
         a = torch.deg2rad(angle)
         turn = torch.stack([torch.stack([a.cos(), -a.sin()], 1), torch.stack([a.sin(), a.cos()], 1)], 1)
-        grid = F.affine_grid(matrix(turn, scale[:, None, None], (2 * location - 1)[:, :, None]), x.shape, align_corners=False)
+        grid = F.affine_grid(
+            matrix(turn, scale[:, None, None], (2 * location - 1)[:, :, None]), x.shape, align_corners=False
+        )
         stuck = F.grid_sample(patch.expand(len(x), -1, -1, -1), grid, padding_mode="border", align_corners=False)
         return torch.where((grid.norm(dim=-1) <= 1)[:, None], stuck, x)
 
@@ -148,7 +154,10 @@ def test_check_place_knows_right_from_wrong():
             "share of the area": (bent(scale=torch.sqrt), "share of the *area*"),
             "scale as radius": (bent(scale=lambda v: 2 * v), "as the disc's radius"),
             "scale multiplied": (multiplied, "Did you multiply by the scale?"),
-            "shift neither turned nor scaled": (with_shift(lambda turn, s, c: -c), "wasn't turned and scaled as the pixel was"),
+            "shift neither turned nor scaled": (
+                with_shift(lambda turn, s, c: -c),
+                "wasn't turned and scaled as the pixel was",
+            ),
             "shift scaled, not turned": (with_shift(lambda turn, s, c: -c / s), "wasn't turned as the pixel was"),
             "shift turned, not scaled": (with_shift(lambda turn, s, c: -turn @ c), "wasn't scaled as the pixel was"),
             "half as wide": (bent(scale=lambda v: v / 2), "half as wide"),
@@ -161,13 +170,25 @@ def test_check_place_knows_right_from_wrong():
             "transposed": (transposed, "The red one lies to the left, the green one below"),
             "squared": (lambda p, *a: place(p**2, *a), "and has (0.81, 0.16, 0.16)"),
             "coarse": (coarse, "and has (0.90, 0.40, 0.46)"),
-            "black and white": (lambda p, *a: place(p + ((p > 0.5).float() - p).detach(), *a), "and has (1.00, 0.00, 0.00)"),
+            "black and white": (
+                lambda p, *a: place(p + ((p > 0.5).float() - p).detach(), *a),
+                "and has (1.00, 0.00, 0.00)",
+            ),
             "grey": (lambda p, *a: place(p.mean(0, keepdim=True).expand(3, -1, -1), *a), "and has (0.57, 0.57, 0.57)"),
-            "channels in the order blue, green, red": (lambda p, *a: place(p.flip(0), *a), "and has (0.40, 0.40, 0.90)"),
+            "channels in the order blue, green, red": (
+                lambda p, *a: place(p.flip(0), *a),
+                "and has (0.40, 0.40, 0.90)",
+            ),
             "paler": (lambda p, *a: place(0.97 * p, *a), "and has (0.87, 0.39, 0.39)"),
-            "one image is left alone": (lambda p, x, *a: place(p, x, *a) if len(x) > 1 else x.clone(), "A scene that comes alone"),
+            "one image is left alone": (
+                lambda p, x, *a: place(p, x, *a) if len(x) > 1 else x.clone(),
+                "A scene that comes alone",
+            ),
             "the gradient of a corner": (corner_learns, "The gradient reaches only"),
-            "from the lower edge": (bent(location=lambda v: torch.stack([v[:, 0], 1 - v[:, 1]], 1)), "from the upper edge, downwards"),
+            "from the lower edge": (
+                bent(location=lambda v: torch.stack([v[:, 0], 1 - v[:, 1]], 1)),
+                "from the upper edge, downwards",
+            ),
             "quarter turn more": (bent(angle=lambda v: v + 90), "(its green half by -71)"),
             "no gradient": (lambda *a: place(*a).detach(), "No gradient reaches the patch"),
             "nothing": (lambda patch, x, *a: x.clone(), "Nothing was placed"),
@@ -208,17 +229,23 @@ def test_check_expectation_knows_right_from_wrong():
 
     def one_placement_at_a_time(model, patch, x, target, place, draw, times):
         """Each image draws for itself, anew in each round."""
-        scores = [F.log_softmax(model(place(patch, image[None], *draw(1))), 1)[0, target] for _ in range(times) for image in x]
+        scores = [
+            F.log_softmax(model(place(patch, image[None], *draw(1))), 1)[0, target] for _ in range(times) for image in x
+        ]
         return torch.stack(scores).mean()
 
     def image_after_image(model, patch, x, target, place, draw, times):
-        return sum(F.log_softmax(model(place(patch, image[None], *draw(1))), 1)[0, target] for image in x for _ in range(times)) / (times * len(x))
+        return sum(
+            F.log_softmax(model(place(patch, image[None], *draw(1))), 1)[0, target] for image in x for _ in range(times)
+        ) / (times * len(x))
 
     def drawn_once_a_round(model, patch, x, target, place, draw, times):
         total = 0
         for _ in range(times):
             where = draw(1)
-            total = total + torch.stack([mean_log(model(place(patch, image[None], *where)), target) for image in x]).mean()
+            total = (
+                total + torch.stack([mean_log(model(place(patch, image[None], *where)), target) for image in x]).mean()
+            )
         return total / times
 
     def rounds(score, join=lambda values: torch.stack(values).mean(), n=len):
@@ -241,7 +268,11 @@ def test_check_expectation_knows_right_from_wrong():
         total = torch.zeros(())
         for _ in range(times):
             location, angle, scale = draw(x.shape[0])
-            total += model(place(patch=patch, x=x, location=location, angle=angle, scale=scale)).log_softmax(1)[:, target].sum()
+            total += (
+                model(place(patch=patch, x=x, location=location, angle=angle, scale=scale))
+                .log_softmax(1)[:, target]
+                .sum()
+            )
         return total / (times * len(x))
 
     def with_where(where, placed=lambda patch, k, times: patch):
@@ -271,7 +302,14 @@ def test_check_expectation_knows_right_from_wrong():
     assert_check_is_sound(
         "expected_log_probability",
         solution=expected_log_probability,
-        alternatives=[by_cross_entropy, in_one_batch, one_placement_at_a_time, image_after_image, drawn_beforehand, by_name],
+        alternatives=[
+            by_cross_entropy,
+            in_one_batch,
+            one_placement_at_a_time,
+            image_after_image,
+            drawn_beforehand,
+            by_name,
+        ],
         mistakes={
             "probability": (rounds(lambda o, t: o.softmax(1)[:, t].mean()), "without the logarithm"),
             "log of the mean": (
@@ -282,31 +320,54 @@ def test_check_expectation_knows_right_from_wrong():
             "sum of rounds": (rounds(mean_log, sum), "didn't divide by their number"),
             "last round": (rounds(mean_log, lambda values: values[-1]), "Only the last round"),
             "logits": (rounds(lambda o, t: o[:, t].mean()), "the target's logit"),
-            "softmax over images": (rounds(lambda o, t: F.log_softmax(o, 0)[:, t].mean()), "over the classes, dimension 1"),
+            "softmax over images": (
+                rounds(lambda o, t: F.log_softmax(o, 0)[:, t].mean()),
+                "over the classes, dimension 1",
+            ),
             "all classes": (rounds(lambda o, t: F.log_softmax(o, 1).mean()), "mean over all classes"),
-            "log of the mean, in the loop": (rounds(lambda o, t: o.softmax(1)[:, t].mean().log()), "logarithm of each round's mean"),
+            "log of the mean, in the loop": (
+                rounds(lambda o, t: o.softmax(1)[:, t].mean().log()),
+                "logarithm of each round's mean",
+            ),
             "the first image": (rounds(lambda o, t: F.log_softmax(o, 1)[0, t]), "Only the first image"),
             "draw(1)": (rounds(mean_log, n=lambda x: 1), "4 images with one placement"),
             "one draw a round, image by image": (drawn_once_a_round, "drew 3 placements"),
             "one draw for all rounds": (one_draw, "used them in every round"),
             "a single round": (lambda *a: expected_log_probability(*a[:-1], 1), "you made 4"),
-            "angle and scale exchanged": (with_where(lambda drawn, first: (drawn[0], drawn[2], drawn[1])), "angle 0.42 and scale -14.50"),
-            "across and down exchanged": (with_where(lambda drawn, first: (drawn[0].flip(1), *drawn[1:])), "location (0.27, 0.71), angle -14.50"),
-            "always the first draw": (with_where(lambda drawn, first: first), "8 of your 12 scenes have one that was used before"),
+            "angle and scale exchanged": (
+                with_where(lambda drawn, first: (drawn[0], drawn[2], drawn[1])),
+                "angle 0.42 and scale -14.50",
+            ),
+            "across and down exchanged": (
+                with_where(lambda drawn, first: (drawn[0].flip(1), *drawn[1:])),
+                "location (0.27, 0.71), angle -14.50",
+            ),
+            "always the first draw": (
+                with_where(lambda drawn, first: first),
+                "8 of your 12 scenes have one that was used before",
+            ),
             "always in the middle": (
                 with_where(lambda drawn, first: (torch.full_like(drawn[0], 0.5), 0 * drawn[1], 0 * drawn[2] + 0.4)),
                 "location (0.50, 0.50), angle 0.00",
             ),
-            "never turned": (with_where(lambda drawn, first: (drawn[0], 0 * drawn[1], drawn[2])), "location (0.71, 0.27), angle 0.00"),
+            "never turned": (
+                with_where(lambda drawn, first: (drawn[0], 0 * drawn[1], drawn[2])),
+                "location (0.71, 0.27), angle 0.00",
+            ),
             "the last round's gradient": (
-                with_where(lambda drawn, first: drawn, lambda patch, k, times: patch if k == times - 1 else patch.detach()),
+                with_where(
+                    lambda drawn, first: drawn, lambda patch, k, times: patch if k == times - 1 else patch.detach()
+                ),
                 "In every scene of every round",
             ),
             "one image in all scenes": (
                 lambda model, patch, x, *rest: expected_log_probability(model, patch, x[:1].expand_as(x), *rest),
                 "Yours were in [12, 0, 0, 0]",
             ),
-            "class fixed": (lambda m, p, x, target, *rest: expected_log_probability(m, p, x, 2, *rest), "For class 0 and 2 rounds"),
+            "class fixed": (
+                lambda m, p, x, target, *rest: expected_log_probability(m, p, x, 2, *rest),
+                "For class 0 and 2 rounds",
+            ),
             "three rounds, always": (lambda *a: expected_log_probability(*a[:-1], 3), "2 rounds of 4 images"),
             "patch on patch": (on_top, "already have a patch"),
             "no gradient": (lambda *a: expected_log_probability(*a).item(), "no gradient leads from it"),
@@ -346,7 +407,10 @@ def test_check_success_knows_right_from_wrong():
         who = model(x).argmax(1) != target
         spots, n = locations[:, who].flatten(0, 1), len(locations)
         many, scales = x[who].repeat(n, 1, 1, 1), scale[who].repeat(n)
-        wins = [model(place(patch, many, spots, torch.full_like(scales, angle), scales)).argmax(1) == target for angle in angles]
+        wins = [
+            model(place(patch, many, spots, torch.full_like(scales, angle), scales)).argmax(1) == target
+            for angle in angles
+        ]
         return tuple(metrics.proportion(hits.sum() / n, int(who.sum())) for hits in wins)
 
     def with_hits(summary, everyone=False, hit=lambda answers, target, clean: answers == target):
@@ -410,7 +474,10 @@ def test_check_success_knows_right_from_wrong():
             who, curve = ~says(model, x, target, before), []
             for angle in angles:
                 turned = torch.full((int(who.sum()),), float(angle))
-                hits = [says(model, place(patch, x[who], spots[who], turned, scale[who]), target, after) for spots in locations]
+                hits = [
+                    says(model, place(patch, x[who], spots[who], turned, scale[who]), target, after)
+                    for spots in locations
+                ]
                 curve.append(share(torch.stack(hits).float()))
             return curve
 
@@ -425,21 +492,42 @@ def test_check_success_knows_right_from_wrong():
         alternatives=[image_by_image, all_at_once],
         mistakes={
             "who was of the target class counts": (with_hits(share, everyone=True), "You count all 6 images"),
-            "target fixed": (lambda m, x, p, target, *rest: success_over_rotations(m, x, p, 1, *rest), "For target 2 it should be"),
+            "target fixed": (
+                lambda m, x, p, target, *rest: success_over_rotations(m, x, p, 1, *rest),
+                "For target 2 it should be",
+            ),
             "placements as n": (
                 with_hits(lambda hits: metrics.proportion(hits.sum(), hits.numel())),
                 "placements on one image are not",
             ),
-            "divides by all": (with_hits(lambda hits: metrics.proportion(hits.sum(), 6 * len(hits))), "You divide by all 6"),
+            "divides by all": (
+                with_hits(lambda hits: metrics.proportion(hits.sum(), 6 * len(hits))),
+                "You divide by all 6",
+            ),
             "untargeted": (with_hits(share, hit=lambda a, t, clean: a != clean), "another wrong answer is a failure"),
             "any place": (with_hits(lambda hits: of_images(hits.amax(0))), "as soon as one place works"),
             "every place": (with_hits(lambda hits: of_images(hits.amin(0))), "only if all places work"),
             "first place": (with_hits(lambda hits: of_images(hits[0])), "Only the first place"),
-            "hits not divided by the places": (with_hits(lambda hits: metrics.proportion(hits.sum(), hits.shape[1])), "more hits than tries"),
-            "a share as hits": (with_hits(lambda hits: metrics.proportion(hits.mean(), hits.shape[1])), "divided twice"),
-            "half and more were so before": (by_half(before=True), "You returned 0.600. You ask for a probability of one half"),
-            "half and more is a hit": (by_half(after=True), "You returned 0.188. You ask for a probability of one half"),
-            "half and more, always": (by_half(before=True, after=True), "You returned 0.150. You ask for a probability of one half"),
+            "hits not divided by the places": (
+                with_hits(lambda hits: metrics.proportion(hits.sum(), hits.shape[1])),
+                "more hits than tries",
+            ),
+            "a share as hits": (
+                with_hits(lambda hits: metrics.proportion(hits.mean(), hits.shape[1])),
+                "divided twice",
+            ),
+            "half and more were so before": (
+                by_half(before=True),
+                "You returned 0.600. You ask for a probability of one half",
+            ),
+            "half and more is a hit": (
+                by_half(after=True),
+                "You returned 0.188. You ask for a probability of one half",
+            ),
+            "half and more, always": (
+                by_half(before=True, after=True),
+                "You returned 0.150. You ask for a probability of one half",
+            ),
             "withstood": (with_hits(lambda hits: of_images(1 - hits.mean(0))), "the share that withstood"),
             "bare numbers": (with_hits(lambda hits: hits.mean().item()), "how many images stand behind it"),
             "mean over the angles": (
@@ -451,11 +539,16 @@ def test_check_success_knows_right_from_wrong():
             "locations of others": (other_images_places, "the location of another"),
             "other images' scales": (other_images_scales, "the scale of another"),
             "last place": (with_hits(lambda hits: of_images(hits[-1])), "Only the last place"),
-            "most places": (with_hits(lambda hits: of_images((hits.mean(0) > 0.5).float())), "if most of its places work"),
+            "most places": (
+                with_hits(lambda hits: of_images((hits.mean(0) > 0.5).float())),
+                "if most of its places work",
+            ),
             "who was class 0 counts": (with_class_0, "Who counts (which images)"),
             "patch on patch": (on_top, "already have a patch"),
             "one angle for the batch": (
-                lambda m, x, p, t, put, angles, locations, scale: [put(p, x, locations[0], torch.tensor([a]), scale) for a in angles],
+                lambda m, x, p, t, put, angles, locations, scale: [
+                    put(p, x, locations[0], torch.tensor([a]), scale) for a in angles
+                ],
                 "one angle for each",
             ),
         },
@@ -520,7 +613,10 @@ def test_check_natural_patch_knows_right_from_wrong():
                 lambda m, x, y, t, side: piece(x[m(x).softmax(1)[:, t].argmax()], side),
                 "the image is of the other class",
             ),
-            "logits": (lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t))[:, t].argmax()], side), "Compare probabilities"),
+            "logits": (
+                lambda m, x, y, t, side: piece(mine(x, y, t)[m(mine(x, y, t))[:, t].argmax()], side),
+                "Compare probabilities",
+            ),
             "row of the part used on the whole": (
                 lambda m, x, y, t, side: piece(x[m(mine(x, y, t)).softmax(1)[:, t].argmax()], side),
                 "was used on all of them",
@@ -539,13 +635,22 @@ def test_check_natural_patch_knows_right_from_wrong():
             ),
             "the whole image shrunk": (
                 lambda m, x, y, t, side: F.interpolate(
-                    mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()][None], (side, side), mode="bilinear", antialias=True
+                    mine(x, y, t)[m(mine(x, y, t)).softmax(1)[:, t].argmax()][None],
+                    (side, side),
+                    mode="bilinear",
+                    antialias=True,
                 )[0],
                 "a whole image made smaller",
             ),
-            "the mean of the class": (lambda m, x, y, t, side: piece(mine(x, y, t).mean(0), side), "Your patch isn't a piece"),
+            "the mean of the class": (
+                lambda m, x, y, t, side: piece(mine(x, y, t).mean(0), side),
+                "Your patch isn't a piece",
+            ),
             "a batch of one": (lambda *a: natural_patch(*a)[None], "a batch of one"),
-            "target fixed": (lambda m, x, y, t, side: natural_patch(m, x, y, 1, side), "of class 1. Is the target fixed"),
+            "target fixed": (
+                lambda m, x, y, t, side: natural_patch(m, x, y, 1, side),
+                "of class 1. Is the target fixed",
+            ),
             "side fixed": (lambda m, x, y, t, side: natural_patch(m, x, y, t, 6), "its shape is (3, 6, 6)"),
             "from the third row": (from_row_3, "it isn't the middle of any image"),
             "half a side each way": (by_halves, "its shape is (3, 2, 2)"),

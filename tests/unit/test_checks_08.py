@@ -127,7 +127,10 @@ def test_check_sticker_step_knows_right_from_wrong():
                 "The target is class 2",
             ),
             "one view": (one_view, "as view 0 alone"),
-            "the logit": (stepping(objective=lambda logits, target: logits[:, target].mean()), "target's *logit* alone"),
+            "the logit": (
+                stepping(objective=lambda logits, target: logits[:, target].mean()),
+                "target's *logit* alone",
+            ),
             "the probability": (
                 stepping(objective=lambda logits, target: logits.softmax(1)[:, target].mean()),
                 "target's *probability*",
@@ -148,16 +151,27 @@ def test_check_sticker_step_knows_right_from_wrong():
                 "Most of yours moved by 0.00",
             ),
             "no colour has a limit": (stepping(hand_out=lambda stickers: stickers.detach()), "stay between 0 and 1"),
-            "hangs on the graph": (stepping(hand_out=lambda stickers: stickers.clamp(0, 1)), "Your stickers still hang on the graph"),
+            "hangs on the graph": (
+                stepping(hand_out=lambda stickers: stickers.clamp(0, 1)),
+                "Your stickers still hang on the graph",
+            ),
             "target fixed": (with_fixed(target=2), "For target 0 only"),
             "step fixed": (with_fixed(step_size=0.05), "For 0.03 it moves colours by 0.05"),
-            "as far as the sign's colours": (as_far_as_the_sign, "also near black and white. One of yours moved by 0.1"),
+            "as far as the sign's colours": (
+                as_far_as_the_sign,
+                "also near black and white. One of yours moved by 0.1",
+            ),
             "as far as the stickers' colours": (as_far_as_the_stickers, "All stickers had the colours 0.2 or 0.8"),
             "twice": (
-                lambda m, v, sign, stickers, *rest: sticker_step(m, v, sign, sticker_step(m, v, sign, stickers, *rest), *rest),
+                lambda m, v, sign, stickers, *rest: sticker_step(
+                    m, v, sign, sticker_step(m, v, sign, stickers, *rest), *rest
+                ),
                 "Most of yours moved by 0.1.",
             ),
-            "whole steps of 0 or 1": (stepping(step=lambda s, gradient, step_size: s + gradient.sign()), "Most of yours moved by 0.4"),
+            "whole steps of 0 or 1": (
+                stepping(step=lambda s, gradient, step_size: s + gradient.sign()),
+                "Most of yours moved by 0.4",
+            ),
             "mean of the views as one image": (mean_view, "Only 75 % of the stickers' colours"),
             "changes what came in": (changes_in_place, "`stickers` in place"),
             "never steps": (
@@ -229,7 +243,11 @@ def test_check_pose_gradient_knows_right_from_wrong():
     assert_check_is_sound(
         "pose_gradient",
         solution=pose_gradient,
-        alternatives=[gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean()), by_backward, by_func_grad],
+        alternatives=[
+            gradient_of(lambda model, x, target: model(x).log_softmax(1)[:, target].mean()),
+            by_backward,
+            by_func_grad,
+        ],
         mistakes={
             "a sum": (lambda *a: 5 * pose_gradient(*a), "5 times too long"),
             "downhill": (lambda *a: -pose_gradient(*a), "points the wrong way"),
@@ -249,9 +267,18 @@ def test_check_pose_gradient_knows_right_from_wrong():
             "records the caller's texture": (records, "its caller's `texture` watched"),
             "each pose once": (each_pose_once, "cosine of 0.95 with it"),
             "divides by five": (of_five, "and 0.6 times its length. Is something"),
-            "target fixed": (lambda m, r, texture, poses, target: pose_gradient(m, r, texture, poses, 2), "a cosine of -0.05"),
-            "the largest is one": (lambda *a: pose_gradient(*a) / pose_gradient(*a).abs().max(), "a cosine of 1.00 with it, and 4.45 times"),
-            "mean of all pixels": (lambda *a: pose_gradient(*a).mean(0, keepdim=True).expand(3, -1, -1), "a cosine of 0.61"),
+            "target fixed": (
+                lambda m, r, texture, poses, target: pose_gradient(m, r, texture, poses, 2),
+                "a cosine of -0.05",
+            ),
+            "the largest is one": (
+                lambda *a: pose_gradient(*a) / pose_gradient(*a).abs().max(),
+                "a cosine of 1.00 with it, and 4.45 times",
+            ),
+            "mean of all pixels": (
+                lambda *a: pose_gradient(*a).mean(0, keepdim=True).expand(3, -1, -1),
+                "a cosine of 0.61",
+            ),
             "the mean pose": (mean_pose, "isn't among `poses`"),
             "the first pose": (
                 lambda m, r, t, poses, target: pose_gradient(m, r, t, poses[:1], target),
@@ -331,13 +358,17 @@ def test_check_drive_by_success_knows_right_from_wrong():
 
         def wrong(model, before, after, truth, target):
             rows = [counts(model(clean).argmax(1) == truth) for clean in before]
-            before, after = ([drive for drive, row in zip(drives, rows, strict=True) if row] for drives in (before, after))
+            before, after = (
+                [drive for drive, row in zip(drives, rows, strict=True) if row] for drives in (before, after)
+            )
             return drive_by_success(model, before, after, truth, target)
 
         return wrong
 
     def last_frame(model, before, after, truth, target):
-        return drive_by_success(model, [clean[-1:] for clean in before], [attacked[-1:] for attacked in after], truth, target)
+        return drive_by_success(
+            model, [clean[-1:] for clean in before], [attacked[-1:] for attacked in after], truth, target
+        )
 
     assert_check_is_sound(
         "drive_by_success",
@@ -379,8 +410,14 @@ def test_check_drive_by_success_knows_right_from_wrong():
                 "the share that withstood",
             ),
             "only if the first frame was right": (only_if(lambda right: right[0]), "You left out a drive"),
-            "only if most frames were right": (only_if(lambda right: right.float().mean() > 0.5), "You left out the drives in which most"),
-            "target fixed": (lambda m, b, a, truth, target: drive_by_success(m, b, a, 0, 2), "or the target, fixed somewhere"),
+            "only if most frames were right": (
+                only_if(lambda right: right.float().mean() > 0.5),
+                "You left out the drives in which most",
+            ),
+            "target fixed": (
+                lambda m, b, a, truth, target: drive_by_success(m, b, a, 0, 2),
+                "or the target, fixed somewhere",
+            ),
             "the last frame": (last_frame, "You returned 0.500. Who counts within a drive"),
             "a bare number": (lambda *a: float(drive_by_success(*a)), "without an interval"),
             "an interval of no width": (

@@ -10,7 +10,20 @@ import pytest
 from medattack_edu import __version__, cli, lab, runtime
 from medattack_edu.clinics import download, images, medmnist
 
-COMMANDS = ("lab", "run", "rehearse", "build", "new-lesson", "guide", "site", "slides", "fetch", "prepare", "doctor", "progress")
+COMMANDS = (
+    "lab",
+    "run",
+    "rehearse",
+    "build",
+    "new-lesson",
+    "guide",
+    "site",
+    "slides",
+    "fetch",
+    "prepare",
+    "doctor",
+    "progress",
+)
 
 
 @pytest.fixture

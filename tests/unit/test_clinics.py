@@ -50,7 +50,9 @@ def test_a_balanced_sample_holds_as_many_of_each_class():
 
 
 def test_a_balanced_sample_of_a_rare_disease_stays_balanced_and_says_why_it_is_small():
-    with pytest.warns(UserWarning, match="asked for 14 balanced images; this set has 5 sick: 10 are used, half of each class"):
+    with pytest.warns(
+        UserWarning, match="asked for 14 balanced images; this set has 5 sick: 10 are used, half of each class"
+    ):
         _, y = image_set().sample(14, balanced=True)
     assert y.bincount().tolist() == [5, 5]
     with warnings.catch_warnings():
@@ -179,7 +181,10 @@ def test_real_without_any_real_images_says_how_to_get_them(few_phantoms):
 
 @pytest.mark.parametrize(
     "name, images, message",
-    [("lung", "phantom", "no clinic 'lung'.*'fundus', 'chest', 'derm'"), ("chest", "no/such/folder", "nor a folder that exists")],
+    [
+        ("lung", "phantom", "no clinic 'lung'.*'fundus', 'chest', 'derm'"),
+        ("chest", "no/such/folder", "nor a folder that exists"),
+    ],
 )
 def test_a_clinic_or_source_that_is_not_there_is_named(name, images, message):
     with pytest.raises(ValueError, match=message):

@@ -98,7 +98,9 @@ def test_of_two_workers_one_is_killed_during_its_run_and_nothing_is_lost(schedul
     assert {run.path for run in done} == {lesson} and all(run.peak_bytes > 20 << 20 for run in done)
     runs = [path.name.split("-")[1:] for path in marks.glob("run-*")]
     [lost] = [n for n, worker in runs if int(worker) == killed[0]]
-    assert len([n for n, _ in runs if n == lost]) == 2 and len(runs) == 4, "what was lost was begun anew, and nothing else"
+    assert len([n for n, _ in runs if n == lost]) == 2 and len(runs) == 4, (
+        "what was lost was begun anew, and nothing else"
+    )
 
 
 def test_without_dask_the_extra_is_named(monkeypatch, tmp_path):
@@ -137,7 +139,8 @@ class Client:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [("0.0.0", "has version 0.0.0 of the course"), (ImportError("no module"), "can't import medattack_edu")]
+    ("answer", "told"),
+    [("0.0.0", "has version 0.0.0 of the course"), (ImportError("no module"), "can't import medattack_edu")],
 )
 def test_a_worker_with_another_version_or_none_is_told(answer, told):
     with pytest.raises(ValueError, match=told):

@@ -227,7 +227,10 @@ def test_a_folder_is_looked_into(lines, monkeypatch, tmp_path, setting, variable
 def test_a_cache_that_somebody_else_prepared_is_named_beside_ones_own(lines, monkeypatch, tmp_path):
     monkeypatch.setenv("MEDATTACK_CACHE", "/srv/prepared")
     monkeypatch.setattr(runtime, "cache_dir", lambda *parts: tmp_path.joinpath(*parts))
-    assert lines()["Cache"][:2] == (True, f"{tmp_path}, with links to what was prepared in /srv/prepared, which may only be read")
+    assert lines()["Cache"][:2] == (
+        True,
+        f"{tmp_path}, with links to what was prepared in /srv/prepared, which may only be read",
+    )
 
 
 def test_victims_in_the_cache_are_counted(lines):

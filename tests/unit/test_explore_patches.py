@@ -156,7 +156,11 @@ def test_the_words_say_what_was_stuck_where_and_what_came_of_it(widget):
 def test_where_the_patch_was_moved_the_panel_says_that_the_curve_was_measured_elsewhere(widget, monkeypatch):
     written = []
     text = patches.Canvas.text
-    monkeypatch.setattr(patches.Canvas, "text", lambda self, x, y, words, *a, **k: written.append(words) or text(self, x, y, words, *a, **k))
+    monkeypatch.setattr(
+        patches.Canvas,
+        "text",
+        lambda self, x, y, words, *a, **k: written.append(words) or text(self, x, y, words, *a, **k),
+    )
     widget.render(**widget.values)
     assert any("measured at x 0.6, y 0.6; one image = 17 points" in words for words in written)
     assert widget.facts(**widget.values)["measured_here"]

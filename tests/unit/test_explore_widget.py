@@ -150,7 +150,9 @@ def luminance(colour):
     return linear @ (0.2126, 0.7152, 0.0722)
 
 
-@pytest.mark.parametrize("name", ["ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILLION", "PURPLE", "INK", "GREY", "SICK_WORDS"])
+@pytest.mark.parametrize(
+    "name", ["ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILLION", "PURPLE", "INK", "GREY", "SICK_WORDS"]
+)
 def test_words_of_every_colour_can_be_read_on_white(name):
     canvas = Canvas(120, 60)
     canvas.text(5, 5, "█", 40, getattr(ink, name))

@@ -23,7 +23,8 @@ def test_a_formula_is_set_where_it_stands(written, kept):
 
 
 @pytest.mark.parametrize(
-    "written", ["`echo $HOME $PATH`", "```\na = $x$\n```", "it costs $5 or $ 6", "5 $ and more", r"$\begin{nothing}$", "plain"]
+    "written",
+    ["`echo $HOME $PATH`", "```\na = $x$\n```", "it costs $5 or $ 6", "5 $ and more", r"$\begin{nothing}$", "plain"],
 )
 def test_code_and_prices_and_what_cannot_be_set_stay(written):
     assert as_mathml(written) == written

@@ -20,4 +20,7 @@ def test_they_are_torchvisions_own():
 
 def test_reading_them_does_not_import_torchvision():
     code = "import sys; from medattack_edu.models.imagenet import class_names; class_names(); print('torchvision' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

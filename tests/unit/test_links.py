@@ -56,7 +56,9 @@ def test_the_nbgitpuller_link_clones_the_course_and_opens_its_first_lesson(cours
 def test_without_an_address_each_place_says_what_to_do(course):
     links.bring_up_to_date(course, HOME, check=False)
     links.bring_up_to_date(course, None, check=False)
-    assert text_of(course) == {name: (ROOT / name).read_text(encoding="utf-8") for name in links.BLOCKS} or address.read(ROOT)
+    assert text_of(course) == {
+        name: (ROOT / name).read_text(encoding="utf-8") for name in links.BLOCKS
+    } or address.read(ROOT)
     text = text_of(course)
     assert "mybinder.org" not in text["README.md"]
     assert all("`[project.urls]`" in page and "medattack build" in page for page in text.values())
@@ -64,7 +66,9 @@ def test_without_an_address_each_place_says_what_to_do(course):
 
 def test_a_block_that_is_gone_is_told(course):
     (course / "README.md").write_text("# nothing here\n", encoding="utf-8")
-    [problem] = [problem for problem in links.bring_up_to_date(course, None, check=False) if problem.file.name == "README.md"]
+    [problem] = [
+        problem for problem in links.bring_up_to_date(course, None, check=False) if problem.file.name == "README.md"
+    ]
     assert "has 0 blocks" in problem.text and (course / "README.md").read_text(encoding="utf-8") == "# nothing here\n"
 
 

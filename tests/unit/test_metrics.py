@@ -73,7 +73,9 @@ def test_a_plain_function_can_be_evaluated():
     assert metrics.evaluate(lambda images: model(images), x, y).accuracy == metrics.evaluate(model, x, y).accuracy
 
 
-@pytest.mark.parametrize("hits, words", [(16, "more hits than tries"), (4.1, "more hits than tries"), (-1, "fewer than none")])
+@pytest.mark.parametrize(
+    "hits, words", [(16, "more hits than tries"), (4.1, "more hits than tries"), (-1, "fewer than none")]
+)
 def test_hits_that_cannot_be_are_refused_in_words(hits, words):
     with pytest.raises(ValueError, match=words):
         metrics.proportion(hits, 4)
@@ -168,7 +170,12 @@ def test_evaluate_in_batches_is_evaluate_at_once():
     [
         (torch.nn.Sequential(Fixed()).train(), images(0.5), torch.tensor([0]), "training mode"),
         (Fixed().eval(), images(0.5, 0.6), torch.tensor([0]), "2 images and y 1 labels"),
-        (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval(), images(0.5), torch.tensor([0]), "two logits"),
+        (
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval(),
+            images(0.5),
+            torch.tensor([0]),
+            "two logits",
+        ),
     ],
 )
 def test_bad_input_is_named(model, x, y, message):

@@ -186,7 +186,9 @@ def test_augmentation_moves_each_image_by_itself_and_keeps_its_range():
 def test_a_torchvision_backbone_takes_pixels_and_normalises_inside():
     model = torchvision_model("resnet18", 2, pretrained=False)
     x, _ = tiny.images(2, 64)
-    normalised = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    normalised = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        3, 1, 1
+    )
     assert torch.allclose(model(x), model.backbone(normalised), atol=1e-5)
     assert model(x).shape == (2, 2)
     assert torch.allclose(freeze(model)(x), model(x), atol=1e-4)

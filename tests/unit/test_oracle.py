@@ -62,7 +62,9 @@ def test_past_the_budget_it_refuses_asks_nothing_and_counts_nothing(batch):
 
     oracle = Oracle(model, budget=3)
     oracle(batch[[0, 0]], ids=[7, 7])
-    with pytest.raises(QueriesRefused, match=r"budget is 3 queries a patient; patient 7 is at 2, and 2 more") as refusal:
+    with pytest.raises(
+        QueriesRefused, match=r"budget is 3 queries a patient; patient 7 is at 2, and 2 more"
+    ) as refusal:
         oracle(batch[[0, 0, 1]], ids=[7, 7, 8])
     assert refusal.value.ids == (7,)
     assert asked == [2] and oracle.spent([7, 8]).tolist() == [2, 0]

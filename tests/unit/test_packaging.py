@@ -32,10 +32,23 @@ def pins(requirements):
     return dict(requirement.split("==") for requirement in requirements)
 
 
+# Style
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_the_code_is_in_order(command):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, str(ROOT)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
+
+
 # Pins
 
 
-@pytest.mark.skipif(os.environ.get("CI") != "true", reason="elsewhere whoever lacks a tool skips the tests that need it")
+@pytest.mark.skipif(
+    os.environ.get("CI") != "true", reason="elsewhere whoever lacks a tool skips the tests that need it"
+)
 def test_in_ci_every_tool_of_the_tests_is_there_so_that_none_is_skipped_for_want_of_it():
     every = pins([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]])
     assert {name: version(name).partition("+")[0] for name in every} == every
@@ -71,7 +84,11 @@ def test_binder_takes_the_same_conda_environment():
 def test_binder_installs_the_package_and_bounds_threads_and_memory():
     build, start = ((ROOT / "binder" / name).read_text(encoding="utf-8") for name in ("postBuild", "start"))
     assert "set -e" in build and "pip install --no-deps --no-cache-dir ." in build and "medattack prepare" in build
-    assert "export OMP_NUM_THREADS=" in start and "export MALLOC_ARENA_MAX=" in start and start.rstrip().endswith('exec "$@"')
+    assert (
+        "export OMP_NUM_THREADS=" in start
+        and "export MALLOC_ARENA_MAX=" in start
+        and start.rstrip().endswith('exec "$@"')
+    )
 
 
 @posix_only
@@ -340,7 +357,9 @@ def test_the_victims_are_made_before_the_tests_share_the_cores(parts):
     notes = notes[4:]
     assert notes[0][0] == "1" and notes[0][1].startswith("-m pytest tests/unit -n 2")
     assert notes[1][0] == "1" and notes[1][1].startswith("-m pytest tests/notebooks -n 2")
-    assert notes[2][0] == "1" and notes[2][1].startswith("-m pytest tests/browser --ignore tests/browser/test_widgets.py -n 2")
+    assert notes[2][0] == "1" and notes[2][1].startswith(
+        "-m pytest tests/browser --ignore tests/browser/test_widgets.py -n 2"
+    )
     assert notes[3] == ["", "-m pytest tests/browser/test_widgets.py"]
 
 
@@ -473,7 +492,11 @@ def test_every_import_of_the_package_and_the_lessons_is_provided_by_what_is_inst
     homes = packages_distributions()
     missing = {}
     for path in [*(ROOT / "medattack_edu").rglob("*.py"), *(ROOT / "solutions").glob("*.py")]:
-        extra = of_module.get(path.relative_to(ROOT / "medattack_edu").as_posix()) if "solutions" not in path.parts else None
+        extra = (
+            of_module.get(path.relative_to(ROOT / "medattack_edu").as_posix())
+            if "solutions" not in path.parts
+            else None
+        )
         provided = projects(PROJECT["dependencies"]) | projects(extras.get(extra, ())) | BROUGHT_ALONG
         for module in imported_by(path):
             if not {home.lower().replace("_", "-") for home in homes.get(module, [module])} & provided:

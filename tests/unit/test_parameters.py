@@ -86,7 +86,7 @@ def test_values_of_the_right_type_are_taken(good, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"clinic": 3}, "clinic takes text, as in clinic=\"derm\"; 3 came. .*write -p 'clinic=\"3\"'"),
+        ({"clinic": 3}, 'clinic takes text, as in clinic="derm"; 3 came. .*write -p \'clinic="3"\''),
         ({"n": 1.5}, "n takes a whole number, as in n=28; 1.5 came"),
         ({"n": True}, "n takes a whole number.*true came"),
         ({"eps": "1/x"}, 'eps takes a number.*"1/x" came'),

@@ -36,9 +36,7 @@ def area(image_size, mask, angle, scale):
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.sampled_from([64, 97, 128, 224]), st.sampled_from(list(AREAS)), st.floats(-360, 360), st.floats(0.2, 0.7)
-)
+@given(st.sampled_from([64, 97, 128, 224]), st.sampled_from(list(AREAS)), st.floats(-360, 360), st.floats(0.2, 0.7))
 def test_the_area_covered_is_the_nominal_one(image_size, mask, angle, scale):
     nominal = AREAS[mask] * (scale * image_size) ** 2
     assert area(image_size, mask, angle, scale) == pytest.approx(nominal, rel=0.02)
@@ -247,7 +245,9 @@ def test_a_training_resumed_is_the_same_as_one_never_stopped(batch, trained):
     for shared in (generator(), None):
         one = train_patch(tiny.model(), x[y == 0], 1, steps=25, generator=shared, **QUICK)
         two = train_patch(tiny.model(), x[y == 0], 1, steps=35, start=one, generator=shared, **QUICK)
-        whole = train_patch(tiny.model(), x[y == 0], 1, steps=60, generator=None if shared is None else generator(), **QUICK)
+        whole = train_patch(
+            tiny.model(), x[y == 0], 1, steps=60, generator=None if shared is None else generator(), **QUICK
+        )
         assert torch.equal(two.patch, whole.patch) and two.history == whole.history and two.steps == 60
         assert one.steps == 25  # the start is left as it was
 
@@ -354,14 +354,20 @@ class Answers(nn.Module):
 def test_bad_trainings_are_named(changes, words):
     arguments = {"model": tiny.model(), "images": torch.zeros(2, 3, 16, 16), "target": 1, "steps": 2} | changes
     with pytest.raises(ValueError, match=words):
-        train_patch(arguments.pop("model"), arguments.pop("images"), arguments.pop("target"), **arguments, progress=False)
+        train_patch(
+            arguments.pop("model"), arguments.pop("images"), arguments.pop("target"), **arguments, progress=False
+        )
 
 
 # --- Printer and camera -------------------------------------------------------------------------------------------------
 
 
 def test_print_is_paler_than_the_screen_and_keeps_grey_grey():
-    black, white, red = torch.zeros(3, 2, 2), torch.ones(3, 2, 2), torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 2, 2)
+    black, white, red = (
+        torch.zeros(3, 2, 2),
+        torch.ones(3, 2, 2),
+        torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 2, 2),
+    )
     assert patches.printed(black).unique().item() == pytest.approx(patches.INK_TO_PAPER[0])
     assert patches.printed(white).unique().item() == pytest.approx(patches.INK_TO_PAPER[1])
     assert 0 < patches.printed(red).min() < patches.printed(red).max() < 0.95
@@ -397,7 +403,9 @@ def test_a_camera_that_does_nothing_returns_the_same_and_all_of_it_lets_the_grad
 
 
 def test_the_names_are_reached_through_attacks():
-    assert attacks.place is place and attacks.train_patch is train_patch and attacks.random_placements is random_placements
+    assert (
+        attacks.place is place and attacks.train_patch is train_patch and attacks.random_placements is random_placements
+    )
 
 
 # --- How well a patch does ----------------------------------------------------------------------------------------------
@@ -436,8 +444,12 @@ def test_more_placements_on_the_same_images_do_not_narrow_the_interval(trained):
 def test_patch_success_takes_an_angle_a_patch_for_each_image_and_repeats(trained):
     x, y = tiny.images(12, seed=13)
     options = {"angle": 15.0, "placements": 4, "scale": 0.35}
-    one, two = (metrics.patch_success(tiny.model(), x, trained.patch, 1, generator=generator(), **options) for _ in range(2))
-    each = metrics.patch_success(tiny.model(), x, trained.patch.expand(12, -1, -1, -1), 1, generator=generator(), **options)
+    one, two = (
+        metrics.patch_success(tiny.model(), x, trained.patch, 1, generator=generator(), **options) for _ in range(2)
+    )
+    each = metrics.patch_success(
+        tiny.model(), x, trained.patch.expand(12, -1, -1, -1), 1, generator=generator(), **options
+    )
     assert one == two == each and torch.equal(one.by_image.nan_to_num(2), each.by_image.nan_to_num(2))
     again = pickle.loads(pickle.dumps(one))
     assert again == one and torch.equal(again.by_image.nan_to_num(2), one.by_image.nan_to_num(2))

@@ -60,7 +60,16 @@ def test_a_wheel_that_is_missing_is_named(monkeypatch):
 
 @pytest.mark.parametrize(
     "kind, mode",
-    [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("BMP", "RGB"), ("WEBP", "RGB"), ("TIFF", "RGB")],
+    [
+        ("JPEG", "RGB"),
+        ("JPEG", "CMYK"),
+        ("PNG", "RGB"),
+        ("PNG", "RGBA"),
+        ("PNG", "P"),
+        ("BMP", "RGB"),
+        ("WEBP", "RGB"),
+        ("TIFF", "RGB"),
+    ],
 )
 def test_a_file_of_any_kind_is_read_in_its_colours(kind, mode):
     data = saved(picture(mode=mode), kind)

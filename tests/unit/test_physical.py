@@ -130,7 +130,11 @@ def test_nothing_of_the_callers_changes_and_the_result_is_repeatable(model, text
     assert torch.equal(first.texture, second.texture) and first.history == second.history
     assert torch.equal(texture, before) and torch.equal(mask, box(0, 6, 6, 18)) and not texture.requires_grad
     other = texture_attack(model, texture, draw, 1, **options(steps=4))
-    assert torch.equal(texture, before) and other.texture.data_ptr() != texture.data_ptr() and not other.texture.requires_grad
+    assert (
+        torch.equal(texture, before)
+        and other.texture.data_ptr() != texture.data_ptr()
+        and not other.texture.requires_grad
+    )
 
 
 def test_a_later_run_can_start_from_an_earlier_result(model, texture):
@@ -273,7 +277,11 @@ class Sure(Corner):
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_reason(model, texture, change, message):
-    given = {"model": model, "texture": texture, "mask": box(0, 6, 6, 18), "draw": draw, "target": 1} | options(steps=2) | change
+    given = (
+        {"model": model, "texture": texture, "mask": box(0, 6, 6, 18), "draw": draw, "target": 1}
+        | options(steps=2)
+        | change
+    )
     for attack in (sticker_attack, texture_attack):
         with pytest.raises(ValueError, match=message):
             attack(**given)

@@ -85,7 +85,9 @@ def test_the_extrapolation_is_arithmetic_that_the_reader_can_follow():
     likely = (30 * 400 + 400) / 1024 + 2
     assert f"about {likely:.1f} GiB: 30 x 400 MiB of each kernel's own + 400 MiB shared + 2 GiB" in told
     assert f"at most {30 * 640 * MIB / GIB + 2:.1f} GiB: 30 x 640 MiB" in told
-    assert "10 cores, if all run all cells at the same moment and wait no more than 120 s: 30 x 40 s of computing" in told
+    assert (
+        "10 cores, if all run all cells at the same moment and wait no more than 120 s: 30 x 40 s of computing" in told
+    )
     assert "1 core, if each works at a pace of their own over 45 minutes" in told
     assert "a guess, not measured" in told and "starts were at the same moment" in told
     assert "starts were 5 s apart" in extrapolation(rehearsal(), stagger=5)

@@ -232,7 +232,9 @@ def test_jobs_run_at_the_same_time_each_with_its_share_of_the_cores_and_its_own_
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     sizes = {"00_small": 1, "01_big": 200}
-    both = [write(tmp_path / f"{name}.ipynb", WAITS_FOR_THE_OTHER.format(meeting, name, mib)) for name, mib in sizes.items()]
+    both = [
+        write(tmp_path / f"{name}.ipynb", WAITS_FOR_THE_OTHER.format(meeting, name, mib)) for name, mib in sizes.items()
+    ]
     assert run_lessons(both, tmp_path / "out", jobs=2) == 0
     index = (tmp_path / "out" / "index.html").read_text()
     small, big = (int(mib) for mib in re.findall(r"(\d+) MiB", index))
@@ -240,7 +242,9 @@ def test_jobs_run_at_the_same_time_each_with_its_share_of_the_cores_and_its_own_
     assert all("threads 3" in (tmp_path / "out" / f"{name}.html").read_text() for name in sizes)
 
 
-@pytest.mark.parametrize(("kernels", "asked", "threads"), [(1, "", 6), (2, "", 3), (4, "", 1), (9, "", 1), (2, "1", 1), (2, "8", 3)])
+@pytest.mark.parametrize(
+    ("kernels", "asked", "threads"), [(1, "", 6), (2, "", 3), (4, "", 1), (9, "", 1), (2, "1", 1), (2, "8", 3)]
+)
 def test_kernels_at_once_never_ask_for_more_cores_than_there_are(kernels, asked, threads, monkeypatch):
     monkeypatch.setattr("medattack_edu.runtime.cores", lambda: 6)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
@@ -281,7 +285,12 @@ def test_claims_results_and_pictures_are_read_from_the_outputs():
     kept = {"name": "AUC", "value": 0.9, "low": 0.8, "high": 0.95}
     outputs.append({"output_type": "display_data", "data": {RESULT_RECORD: kept}, "metadata": {}})
     lesson = lesson_run(outputs)
-    assert lesson.claims == claims and lesson.results == [kept] and lesson.pictures == ["cGlj"] and lesson.title == "03 FGS"
+    assert (
+        lesson.claims == claims
+        and lesson.results == [kept]
+        and lesson.pictures == ["cGlj"]
+        and lesson.title == "03 FGS"
+    )
 
 
 def test_a_thumbnail_is_small_and_keeps_its_shape():
@@ -302,7 +311,9 @@ def test_a_few_pictures_are_taken_from_all_over_the_lesson(there):
 
 
 def test_what_is_folded_in_jupyterlab_is_not_on_the_page_but_what_it_showed_is():
-    answer = nbformat.v4.new_code_cell("quiz('Which?', answer='the secret one')", metadata={"jupyter": {"source_hidden": True}})
+    answer = nbformat.v4.new_code_cell(
+        "quiz('Which?', answer='the secret one')", metadata={"jupyter": {"source_hidden": True}}
+    )
     answer.outputs = [nbformat.v4.new_output("stream", text="Which?")]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("open_code = 1"), answer])
     body = pages._body(SimpleNamespace(notebook=notebook))

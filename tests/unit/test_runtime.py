@@ -186,7 +186,10 @@ def test_a_prepared_cache_is_read_where_it_cannot_be_written_and_what_is_missing
 def test_the_whole_of_a_prepared_cache_is_seen_but_nobody_elses_progress(hub):
     _, own = hub
     assert runtime.cache_dir() == own
-    assert {path.relative_to(own).as_posix() for path in own.rglob("*.*")} == {"victims/a.safetensors", "studies/b.json"}
+    assert {path.relative_to(own).as_posix() for path in own.rglob("*.*")} == {
+        "victims/a.safetensors",
+        "studies/b.json",
+    }
     assert list(runtime.cache_dir("progress").iterdir()) == []
 
 

@@ -44,7 +44,9 @@ def blue_parts(page):
 def test_each_patch_measures_on_the_page_what_was_asked_for(tmp_path):
     path = print_sheet(BLUE, tmp_path / "sheet.pdf", width_cm=[5, 10, 15], target="toaster", mask="square")
     pages = rendered(path)
-    assert all(page.shape[:2] == (pytest.approx(29.7 * PER_CM, abs=1), pytest.approx(21 * PER_CM, abs=1)) for page in pages)
+    assert all(
+        page.shape[:2] == (pytest.approx(29.7 * PER_CM, abs=1), pytest.approx(21 * PER_CM, abs=1)) for page in pages
+    )
     sizes = sorted(size for page in pages for size in blue_parts(page))
     assert len(sizes) == 3
     for (width, height, area), asked in zip(sizes, (5, 10, 15), strict=True):
@@ -74,13 +76,17 @@ def test_ruler_and_cut_marks_are_where_they_say(tmp_path):
     assert ((np.diff(ticks.astype(int)) == 1).sum()) == 101
     top = sheets.MARGIN + sheets.HEADING
     for x, y in ((1, top), (7, top), (1, top + 6), (7, top + 6)):
-        around = dark[round((y - 0.3) * PER_CM) : round((y + 0.3) * PER_CM), round((x - 0.3) * PER_CM) : round((x + 0.3) * PER_CM)]
+        around = dark[
+            round((y - 0.3) * PER_CM) : round((y + 0.3) * PER_CM), round((x - 0.3) * PER_CM) : round((x + 0.3) * PER_CM)
+        ]
         assert around.any(0).sum() > 0.25 * PER_CM and around.any(1).sum() > 0.25 * PER_CM
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) isn't installed")
 def test_target_date_and_widths_are_written_on_it(tmp_path):
-    path = print_sheet(BLUE, tmp_path / "sheet.pdf", width_cm=[3, 4.5], target="toaster", date=datetime.date(2027, 3, 1))
+    path = print_sheet(
+        BLUE, tmp_path / "sheet.pdf", width_cm=[3, 4.5], target="toaster", date=datetime.date(2027, 3, 1)
+    )
     text = subprocess.run(["pdftotext", str(path), "-"], check=True, capture_output=True, text=True).stdout
     for words in ("toaster", "2027-03-01", "3 cm", "4.5 cm", "100 %"):
         assert words in text
@@ -162,7 +168,9 @@ def test_a_photograph_keeps_shape_range_and_original_and_is_repeated_by_its_gene
 )
 def test_each_fault_alone_grows_with_its_strength(name, weak, strong):
     x = scene(16)
-    changes = [(photograph(x, **NOTHING | {name: value}, generator=generator()) - x).abs().mean() for value in (weak, strong)]
+    changes = [
+        (photograph(x, **NOTHING | {name: value}, generator=generator()) - x).abs().mean() for value in (weak, strong)
+    ]
     assert 1e-4 < changes[0] < changes[1]
 
 
@@ -172,7 +180,9 @@ def test_light_brightens_one_side_and_darkens_the_other_and_white_balance_moves_
     assert torch.allclose(lit.mean((1, 2, 3)), torch.full((8,), 0.5), atol=1e-4)
     assert (lit.amax((1, 2, 3)) - lit.amin((1, 2, 3)) > 0.02).any() and torch.allclose(lit[:, 0], lit[:, 2])
     tinted = photograph(grey, **NOTHING | {"white_balance": 0.2}, generator=generator()).mean((2, 3))
-    assert torch.allclose(tinted[:, 0] - 0.5, 0.5 - tinted[:, 2], atol=1e-5) and torch.allclose(tinted[:, 1], grey[:, 1, 0, 0])
+    assert torch.allclose(tinted[:, 0] - 0.5, 0.5 - tinted[:, 2], atol=1e-5) and torch.allclose(
+        tinted[:, 1], grey[:, 1, 0, 0]
+    )
 
 
 def test_a_shake_spreads_a_point_along_its_line_and_keeps_its_light():
@@ -193,7 +203,8 @@ def test_there_is_less_noise_in_the_dark():
 
 
 @pytest.mark.parametrize(
-    "changes, words", [({"noise": -1}, "noise=-1"), ({"jpeg": 100}, "jpeg=100"), ({"image": 255 * scene()}, "Divide by 255")]
+    "changes, words",
+    [({"noise": -1}, "noise=-1"), ({"jpeg": 100}, "jpeg=100"), ({"image": 255 * scene()}, "Divide by 255")],
 )
 def test_bad_photographs_are_named(changes, words):
     with pytest.raises(ValueError, match=words):

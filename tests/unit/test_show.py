@@ -65,7 +65,10 @@ def test_a_gallery_names_the_classes_that_are_there_and_no_others(batch):
     many = [f"class_{k}" for k in range(1000)]
     right = int((tiny.model()(x).argmax(1) == 1).sum())
     assert show.gallery(x, y * 0 + 7, many).alt == "6 images: 6 class 7."
-    assert show.gallery(x, y * 0 + 1, CLASSES, tiny.model()).alt == f"6 images: 6 referable. The model is right on {right} of 6."
+    assert (
+        show.gallery(x, y * 0 + 1, CLASSES, tiny.model()).alt
+        == f"6 images: 6 referable. The model is right on {right} of 6."
+    )
     assert show.gallery(x[:0], y[:0], CLASSES).alt.startswith("0 images")
 
 

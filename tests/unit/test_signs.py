@@ -27,7 +27,9 @@ def view(distance=20.0, angle=0.0, **others):
         "background": torch.full((1, 4), 0.5),
         "grain": torch.zeros(1, 2),
     }
-    return Views(**values | {name: torch.as_tensor(value).reshape(values[name].shape) for name, value in others.items()})
+    return Views(
+        **values | {name: torch.as_tensor(value).reshape(values[name].shape) for name, value in others.items()}
+    )
 
 
 def apparent(distance, angle):
@@ -95,7 +97,9 @@ def test_a_crop_shows_the_sign_where_its_corners_are():
         seen = view(distance, angle)
         shown = signs.look(white, outline, seen, 96) - signs.look(0 * white, outline, seen, 96)
         x, y = signs.corners(signs.homography(seen))[0].T
-        area = (x * y.roll(-1) - y * x.roll(-1)).sum().abs().item() / 2  # of the four-sided figure that the square becomes
+        area = (
+            x * y.roll(-1) - y * x.roll(-1)
+        ).sum().abs().item() / 2  # of the four-sided figure that the square becomes
         nominal = area / (1.25 * max(apparent(distance, angle))) ** 2
         assert shown.mean().item() == pytest.approx(nominal, rel=0.05)
 
@@ -145,7 +149,9 @@ def test_one_texture_for_each_view():
 
 def test_further_away_less_detail_is_left():
     colour, outline = signs.sign("speed limit 45")
-    detail = [signs.look(colour, outline, view(distance)).diff(dim=3).abs().mean().item() for distance in (5.0, 40.0, 80.0)]
+    detail = [
+        signs.look(colour, outline, view(distance)).diff(dim=3).abs().mean().item() for distance in (5.0, 40.0, 80.0)
+    ]
     assert detail[0] > 1.05 * detail[1] > 1.2 * detail[2]
 
 
@@ -199,7 +205,9 @@ def test_a_car_comes_nearer_and_the_sign_grows(approach):
 
 
 def test_crops_are_cut_out_of_the_frames(approach):
-    for frame, crop, (left, top, right, bottom) in zip(approach.frames, approach.crops, approach.box.tolist(), strict=True):
+    for frame, crop, (left, top, right, bottom) in zip(
+        approach.frames, approach.crops, approach.box.tolist(), strict=True
+    ):
         cut = frame[None, :, top:bottom, left:right]
         again = torch.nn.functional.interpolate(cut, (48, 48), mode="bilinear", antialias=True)[0]
         assert torch.allclose(again.clamp(0, 1), crop)
@@ -215,7 +223,10 @@ def test_a_drive_is_repeatable_and_another_number_is_another_drive(approach):
 def test_a_street_moves_past_the_camera():
     road = streets.Street(3)
     assert torch.equal(road.picture(0.0), streets.Street(3).picture(0.0))
-    near, far = (road.picture(0.0) - road.picture(15.0)).abs(), (road.picture(0.0) - streets.Street(4).picture(0.0)).abs()
+    near, far = (
+        (road.picture(0.0) - road.picture(15.0)).abs(),
+        (road.picture(0.0) - streets.Street(4).picture(0.0)).abs(),
+    )
     assert 0.002 < near.mean() < far.mean()
     top = int(streets.horizon_row() / 3)
     assert near[:, :top, streets.WIDTH // 2 - 20 : streets.WIDTH // 2 + 20].max() == 0  # the sky ahead stands still

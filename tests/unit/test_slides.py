@@ -59,7 +59,9 @@ def test_headings_begin_slides_and_so_does_what_follows_a_picture_and_nothing_of
     ]  # fmt: skip
     assert shown(slides[1])[1] == "### Predict\n\nWhat will happen?", "a heading alone waits for what it is about"
     assert shown(slides[4])[1:] == ["#### A small heading"], "nor is folded code that shows nothing"
-    assert shown(slides[0])[1:] == ["import torch"] and slides[0].cells[1].outputs == [], "parameters and warnings are no slide"
+    assert shown(slides[0])[1:] == ["import torch"] and slides[0].cells[1].outputs == [], (
+        "parameters and warnings are no slide"
+    )
 
 
 def test_long_code_and_its_figure_are_two_slides_and_short_code_stands_with_it():
@@ -72,8 +74,16 @@ def test_long_code_and_its_figure_are_two_slides_and_short_code_stands_with_it()
 
 def test_a_box_is_a_slide_of_its_own_and_stays_whole_and_a_comment_is_no_heading():
     box = '<div style="border: 1px">\n\n### In the clinic\n\nWho?\n\n</div>'
-    slides = cut(new_notebook(cells=[text("# 03 The attack"), code("# only a comment"), text("Words.", "", box), text(box, "", "## Quiz")]))
-    assert [shown(slide) for slide in slides] == [["# 03 The attack", "# only a comment", f"Words.\n\n{box}"], [box], ["## Quiz"]]
+    slides = cut(
+        new_notebook(
+            cells=[text("# 03 The attack"), code("# only a comment"), text("Words.", "", box), text(box, "", "## Quiz")]
+        )
+    )
+    assert [shown(slide) for slide in slides] == [
+        ["# 03 The attack", "# only a comment", f"Words.\n\n{box}"],
+        [box],
+        ["## Quiz"],
+    ]
 
 
 def test_the_page_is_whole_without_network_or_scripts_and_hides_what_is_folded():
@@ -84,7 +94,11 @@ def test_the_page_is_whole_without_network_or_scripts_and_hides_what_is_folded()
     assert "<math" in page and "$x^2$" not in page
     assert not re.search(r"""(src|href)=["'](https?:)?//|@import|url\(""", page)
     # Only what a script has marked is taken off the page: where scripts are blocked, all stands below one another.
-    assert all(".deck" in rule for rule in re.findall(r"[^{}]*\{[^{}]*display: none[^{}]*\}", module.STYLE) if "controls" not in rule)
+    assert all(
+        ".deck" in rule
+        for rule in re.findall(r"[^{}]*\{[^{}]*display: none[^{}]*\}", module.STYLE)
+        if "controls" not in rule
+    )
 
 
 def test_notes_stand_behind_the_cell_that_they_follow_in_the_lesson_and_in_the_solution():
@@ -109,7 +123,9 @@ def test_notes_are_left_out_where_the_notebook_is_not_the_sources_any_more(tmp_p
     source = sources.read(ROOT / "solutions/03_fast_gradient_sign.py")
     notebook = sources.lesson_notebook(source)
     with_values = new_notebook(cells=[code("eps = 2", tags=["injected-parameters"]), *notebook.cells])
-    assert {place - 1 for place in notes_of("03_fast_gradient_sign", with_values)} == set(notes_of("03_fast_gradient_sign", notebook))
+    assert {place - 1 for place in notes_of("03_fast_gradient_sign", with_values)} == set(
+        notes_of("03_fast_gradient_sign", notebook)
+    )
     assert notes_of("03_fast_gradient_sign", new_notebook(cells=notebook.cells[:-1])) == {}
     assert notes_of("my_own", notebook) == {}
 
@@ -117,7 +133,10 @@ def test_notes_are_left_out_where_the_notebook_is_not_the_sources_any_more(tmp_p
 def test_a_notebook_that_was_run_is_taken_as_it_is(tmp_path, capsys):
     nbformat.write(new_notebook(cells=LESSON), tmp_path / "my_lesson.ipynb")
     assert cli.main(["slides", str(tmp_path / "my_lesson.ipynb"), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out == f"6 slides, 0 of them with teaching notes: {tmp_path / 'out/my_lesson.slides.html'}\n"
+    assert (
+        capsys.readouterr().out
+        == f"6 slides, 0 of them with teaching notes: {tmp_path / 'out/my_lesson.slides.html'}\n"
+    )
     assert (tmp_path / "out/my_lesson.slides.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
 
 

@@ -100,5 +100,7 @@ def test_a_substitute_is_cached_apart_from_a_surrogate_that_learnt_the_truth(ima
 
 
 def test_an_unknown_kind_is_named(images):
-    with pytest.raises(ValueError, match="no surrogate 'triplet'. The kinds are 'twin', 'relative', 'scratch', 'small'"):
+    with pytest.raises(
+        ValueError, match="no surrogate 'triplet'. The kinds are 'twin', 'relative', 'scratch', 'small'"
+    ):
         make(images, "triplet")

@@ -45,7 +45,9 @@ def finished(path, parameters, *, claims=(), results=(), error=None):
     records = [{CLAIM_RECORD: {"text": text, "holds": holds, "detail": "0.3"}} for text, holds in claims]
     records += [{RESULT_RECORD: dict(zip(("name", "value", "low", "high"), values, strict=True))} for values in results]
     code = new_code_cell("1", outputs=[new_output("display_data", data=record) for record in records])
-    return LessonRun(Path(path), new_notebook(cells=[code]), parameters, error=error, seconds=1.26, peak_bytes=300 << 20)
+    return LessonRun(
+        Path(path), new_notebook(cells=[code]), parameters, error=error, seconds=1.26, peak_bytes=300 << 20
+    )
 
 
 @pytest.fixture
@@ -62,7 +64,15 @@ def kernels(monkeypatch):
                 raise KeyboardInterrupt
             Kernels.ran.append(plan.parameters)
             error = Kernels.error.get(plan.parameters.get("clinic"))
-            note(finished(plan.path, plan.parameters, claims=[("holds", True)], results=[("accuracy", 0.5, 0.4, 0.6)], error=error))
+            note(
+                finished(
+                    plan.path,
+                    plan.parameters,
+                    claims=[("holds", True)],
+                    results=[("accuracy", 0.5, 0.4, 0.6)],
+                    error=error,
+                )
+            )
 
     Kernels.ran = []
     monkeypatch.setattr(sweeps, "run_each", run_each)
@@ -71,7 +81,20 @@ def kernels(monkeypatch):
 
 def test_the_command_runs_every_combination_into_one_table_and_one_plot(tmp_path, capsys):
     lesson, out = notebook(tmp_path / "03_fgs.ipynb", LESSON), tmp_path / "out"
-    words = ["run", lesson, "--out", out, "--jobs", "2", "-p", "n=5", "--sweep", "eps=1/255,2/255", "--sweep", "clinic=fundus,derm"]
+    words = [
+        "run",
+        lesson,
+        "--out",
+        out,
+        "--jobs",
+        "2",
+        "-p",
+        "n=5",
+        "--sweep",
+        "eps=1/255,2/255",
+        "--sweep",
+        "clinic=fundus,derm",
+    ]
     assert cli.main(list(map(str, words))) == 1, "one combination fails"
     told = capsys.readouterr().out
     assert "3 of 4 runs passed; 2 of 4 claims held; 3 results." in told
@@ -183,7 +206,14 @@ def test_the_plot_says_what_holds_where_in_symbols_and_names_its_axes():
     some[3].lesson.error = "KeyError"
     words = words_of(sweep_plot.draw(some, GRID))
     assert [words.count(symbol) for symbol in "✓✗!"] == [4, 3, 1]
-    assert {"PGD beats FGS", "noise does nothing", "1/255\nfundus", "2/255\nderm\nfailed", "eps, clinic", "claim"} <= set(words)
+    assert {
+        "PGD beats FGS",
+        "noise does nothing",
+        "1/255\nfundus",
+        "2/255\nderm\nfailed",
+        "eps, clinic",
+        "claim",
+    } <= set(words)
     assert "A sweep of eps and clinic" in words
 
 
@@ -191,7 +221,11 @@ def test_results_stand_against_the_parameter_of_numbers_with_a_line_for_each_of_
     sweep = read_sweep(["clinic=fundus,derm", "eps=1/255,2/255,4/255"])
     some = columns(sweep, results=[("accuracy", 0.5, 0.4, 0.7), ("AUC", 0.9, None, None)])
     figure = sweep_plot.draw(some, sweep)
-    axes = next(axes for axes in figure.findobj(lambda part: hasattr(part, "get_xlabel")) if axes.get_title("left") == "accuracy")
+    axes = next(
+        axes
+        for axes in figure.findobj(lambda part: hasattr(part, "get_xlabel"))
+        if axes.get_title("left") == "accuracy"
+    )
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("eps", "value")
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1/255", "2/255", "4/255"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["fundus", "derm"]
@@ -203,7 +237,11 @@ def test_results_stand_against_the_parameter_of_numbers_with_a_line_for_each_of_
 def test_values_that_are_no_numbers_stand_side_by_side_without_a_line_between_them():
     sweep = read_sweep(["clinic=fundus,derm"])
     figure = sweep_plot.draw(columns(sweep, results=[("accuracy", 0.5, None, None)]), sweep)
-    axes = next(axes for axes in figure.findobj(lambda part: hasattr(part, "get_xlabel")) if axes.get_title("left") == "accuracy")
+    axes = next(
+        axes
+        for axes in figure.findobj(lambda part: hasattr(part, "get_xlabel"))
+        if axes.get_title("left") == "accuracy"
+    )
     assert list(axes.containers[0][0].get_xdata()) == [0, 1] and axes.containers[0][0].get_linestyle() == "None"
 
 

@@ -149,7 +149,9 @@ def test_natural_patches_are_the_middles_of_real_images_of_the_target_class():
     assert torch.equal(sick, natural(clinic, 1, n=5))
 
 
-@pytest.mark.parametrize("target, access, words", [(2, "white", "0 is healthy and 1 is sick"), (1, "grey", "access='grey'")])
+@pytest.mark.parametrize(
+    "target, access, words", [(2, "white", "0 is healthy and 1 is sick"), (1, "grey", "access='grey'")]
+)
 def test_bad_targets_and_accesses_are_named(target, access, words):
     with pytest.raises(ValueError, match=words):
         medical(Clinic(), target, access)

@@ -78,7 +78,8 @@ def load(name, size=128):
     key = fingerprint(name, size)
     tensors = cache.kept(place(name, size), lambda: _drawn(name, size))
     sets = {
-        split: ImageSet(tensors[f"{split}.images"], tensors[f"{split}.labels"].to(torch.int64), classes) for split in SPLITS
+        split: ImageSet(tensors[f"{split}.images"], tensors[f"{split}.labels"].to(torch.int64), classes)
+        for split in SPLITS
     }
     return Splits(**sets, source="phantoms drawn by this package", licence="MIT", fingerprint=key)
 

@@ -139,7 +139,9 @@ def unchanged(model):
         if not _same(before[name], value):
             raise Mistake(f"Your function changed the model itself: its `{name}` is another. Only the images may move.")
     if watched != [parameter.requires_grad for parameter in model.parameters()]:
-        raise Mistake("Your function changed whether the model's weights are watched (`requires_grad`), and left it so.")
+        raise Mistake(
+            "Your function changed whether the model's weights are watched (`requires_grad`), and left it so."
+        )
     if not all(map(_same, gradients, (parameter.grad for parameter in model.parameters()))):
         raise Mistake(
             "Your function left gradients on the model's weights, which the next training step would add to its own. "
@@ -167,7 +169,9 @@ def expect_images(out, like, *, low=0.0, high=1.0, what="what you returned"):
 def expect_detached(out, what="what you returned"):
     """Raise `Mistake` if `out` still hangs on the graph of what made it."""
     if out.requires_grad:
-        raise Mistake(f"{_start(what)} still hang on the graph, PyTorch's recording of how they were made. Hand them out with `.detach()`.")
+        raise Mistake(
+            f"{_start(what)} still hang on the graph, PyTorch's recording of how they were made. Hand them out with `.detach()`."
+        )
 
 
 def expect_in_ball(out, x, eps, hint=""):
@@ -176,7 +180,9 @@ def expect_in_ball(out, x, eps, hint=""):
     if furthest > eps + 1e-5:
         allowed = f"{255 * eps:.0f}/255" if eps < 0.05 else f"{eps:g}"
         came = f"{255 * furthest:.1f}/255" if eps < 0.05 else f"{furthest:.3f}"
-        raise Mistake(f"A pixel has moved by {came}, and eps allows {allowed}, measured from `x`, the clean images. {hint}".rstrip())
+        raise Mistake(
+            f"A pixel has moved by {came}, and eps allows {allowed}, measured from `x`, the clean images. {hint}".rstrip()
+        )
 
 
 def curved_model(inputs, classes=2, *, hidden=24, steepness=4.0):
@@ -214,8 +220,10 @@ def expect_number(out, what, *, low=None, high=None):
     if not np.isfinite(number):
         raise Mistake(f"{_start(what)} is {number}; a finite number was expected.")
     if (low is not None and number < low) or (high is not None and number > high):
-        bounds = f"between {low:g} and {high:g}" if None not in (low, high) else (
-            f"at least {low:g}" if high is None else f"at most {high:g}"
+        bounds = (
+            f"between {low:g} and {high:g}"
+            if None not in (low, high)
+            else (f"at least {low:g}" if high is None else f"at most {high:g}")
         )
         raise Mistake(f"{_start(what)} should be {bounds}; yours is {number:.4g}.")
     return number

@@ -84,8 +84,7 @@ def _error_in_words(error, fn):
     frame = _learners_frame(error, fn)
     if frame is None:
         return (
-            f"What your function gave back could not be checked ({what}). "
-            "Does it return what its docstring promises?"
+            f"What your function gave back could not be checked ({what}). Does it return what its docstring promises?"
         )
     source = f": `{frame.line.strip()}`" if frame.line else ""
     return f"Your code stopped with {what}\nLine {frame.lineno}{source}"

@@ -173,7 +173,9 @@ def check_auc(auc):
     _compare_auc(
         auc, 12 * SCORES - 7, SICK, "the same order as before, with scores from -5.8 to 3.8 as logits have them"
     )
-    _compare_auc(auc, -SCORES, SICK, "the first 9 patients again, with every score negated, so that the order is upside down")
+    _compare_auc(
+        auc, -SCORES, SICK, "the first 9 patients again, with every score negated, so that the order is upside down"
+    )
     generator = torch.Generator().manual_seed(1)
     crowd = torch.rand(60, generator=generator) / 50 + 0.49
     labels = (torch.rand(60, generator=generator) < crowd * 20 - 9.5).long()

@@ -224,14 +224,18 @@ def _refuse_what_is_not_linear(head, wanted):
     told = f"With weights between -1 and 1, the answers of the new layer run from {answers.min():.2f} to {answers.max():.2f}. "
     if torch.allclose(answers.sum(1), torch.ones(20), atol=SAME):
         raise Mistake(
-            told + "Those for an image add up to 1, so they are probabilities. Logits were asked for, and the training makes "
+            told
+            + "Those for an image add up to 1, so they are probabilities. Logits were asked for, and the training makes "
             "probabilities of them itself."
         )
     if answers.min() >= 0:
-        raise Mistake(told + "None is below 0. A logit is any number, as it comes out of a linear layer: something cuts it off.")
+        raise Mistake(
+            told + "None is below 0. A logit is any number, as it comes out of a linear layer: something cuts it off."
+        )
     if not torch.allclose(head(one + other) + nothing, answers + head(other), atol=1e-3):
         raise Mistake(
-            told + "And it isn't linear: what it answers to the sum of two inputs is not the sum of its answers. A linear probe "
+            told
+            + "And it isn't linear: what it answers to the sum of two inputs is not the sum of its answers. A linear probe "
             "has one linear layer, with nothing before or after it that bends."
         )
 
@@ -408,7 +412,8 @@ def _look_at_the_update(model, start, twin, x, y, weight, number):
     farther = ((moved * expected).sum() / expected.square().sum()).item()
     if number == 1 and farther > 0 and _same_step(moved, farther * expected):
         raise Mistake(
-            told + f"The direction is right, and the weights moved {farther:.2f} times as far as the optimiser takes them along the "
+            told
+            + f"The direction is right, and the weights moved {farther:.2f} times as far as the optimiser takes them along the "
             "gradient of the mean loss."
         )
     if number == 2:
@@ -542,7 +547,10 @@ def check_choose_threshold(choose_threshold):
         _judge_threshold(call(choose_threshold, probability, y, wanted), probability, y, wanted)
     tied, sick = torch.tensor([0.9, 0.6, 0.6, 0.6, 0.2, 0.6, 0.3, 0.1]), torch.tensor([1, 1, 1, 0, 1, 0, 0, 0])
     _judge_threshold(call(choose_threshold, tied, sick, 0.5), tied, sick, 0.5)
-    crowd, sick = torch.linspace(0.995, 0.005, 199), torch.tensor([1, 0] * 99 + [1])  # a healthy one between any two sick
+    crowd, sick = (
+        torch.linspace(0.995, 0.005, 199),
+        torch.tensor([1, 0] * 99 + [1]),
+    )  # a healthy one between any two sick
     _judge_threshold(call(choose_threshold, crowd, sick, CRUMB), crowd, sick, CRUMB)
     return "It finds as many of the sick as was wanted, and no threshold does so with fewer false alarms."
 

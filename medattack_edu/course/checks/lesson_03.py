@@ -217,7 +217,9 @@ def _compare_steps(out, model, x, y, eps):
 
 def _refuse_the_step_alone(out, eps):
     if eps and (out.abs() - eps).abs().max() < 1e-6:
-        raise Mistake(f"Every value that you returned is {-eps:g} or {eps:g}: that is the step alone. Where are the images?")
+        raise Mistake(
+            f"Every value that you returned is {-eps:g} or {eps:g}: that is the step alone. Where are the images?"
+        )
 
 
 def _refuse_its_own_range(out, x):

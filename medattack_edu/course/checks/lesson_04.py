@@ -63,7 +63,12 @@ def check_project(project):
     expect_images(out, like=x, what="the projected images")
     expect_close(out, expected, "the projected images", atol=SAME)
     small = 2 / 255
-    expect_close(call(project, x_adv, x, small), reference_project(x_adv, x, small), "with eps = 2/255, the projected images", atol=SAME)
+    expect_close(
+        call(project, x_adv, x, small),
+        reference_project(x_adv, x, small),
+        "with eps = 2/255, the projected images",
+        atol=SAME,
+    )
     inside = x + 0.5 * (expected - x)
     expect_close(call(project, inside, x, EPS), inside, "images that were inside already", atol=SAME)
     return "Inside the box and inside the pixel range, and moved no further than needed."
@@ -165,8 +170,12 @@ def _judge_walk(fn, model, x, label, *, climbs, what, wrong_way, known):
     if mistake := usual_mistake(out, asked_for, x, *WALK):
         raise Mistake(told + mistake)
     if (after < before) == climbs:
-        raise Mistake(f"In {steps} steps {what} {'fell' if climbs else 'rose'} from {before:.3f} to {after:.3f}: {wrong_way}")
-    raise Mistake(told + "Every step starts where the last one ended, follows the sign of the gradient there, and is projected.")
+        raise Mistake(
+            f"In {steps} steps {what} {'fell' if climbs else 'rose'} from {before:.3f} to {after:.3f}: {wrong_way}"
+        )
+    raise Mistake(
+        told + "Every step starts where the last one ended, follows the sign of the gradient there, and is projected."
+    )
 
 
 def slopes(loss):
@@ -195,14 +204,19 @@ def usual_mistake(out, direction, x, eps, steps, step_size):
     """What to say of a walk that went astray in one of the ways that all walks share, or nothing."""
     here = direction(x)
     if alike(out, walk(lambda point: here, x, eps, steps, step_size)):
-        return "All your steps go in the same direction: that of the gradient at `x`. Ask the model again where you are."
+        return (
+            "All your steps go in the same direction: that of the gradient at `x`. Ask the model again where you are."
+        )
     for late in (lambda point, x, eps: point, lambda point, x, eps: point.clamp(0, 1)):
         if alike(out, reference_project(walk(direction, x, eps, steps, step_size, back=late), x, eps)):
             return "You project once, at the end. The walk then follows gradients far outside the box, which say little about it."
     in_box = walk(direction, x, eps, steps, step_size, back=lambda point, x, eps: point.clamp(x - eps, x + eps))
     if alike(out, in_box.clamp(0, 1)):
         return "You keep to 0 and 1 only at the end. On the way, the model was asked about pixels darker than black or brighter than full."
-    ends = {count: walk(direction, x, eps, count, step_size) for count in (steps, *range(steps), steps + 1, 2 * steps, 10 * steps)}
+    ends = {
+        count: walk(direction, x, eps, count, step_size)
+        for count in (steps, *range(steps), steps + 1, 2 * steps, 10 * steps)
+    }
     taken = [next((count for count, end in ends.items() if alike(out[i], end[i])), None) for i in range(len(x))]
     if None not in taken:
         i = next(i for i, count in enumerate(taken) if count != steps)
@@ -240,7 +254,11 @@ def check_targeted(targeted):
     target = (y + 2) % CLASSES
     what = "the loss against the target"
     wrong_way = "the model is now further from answering with the target. Which way leads towards it?"
-    known = {"You walk away from the model's answer, wherever that leads. A target is one place to go to.": slopes(_own_answer_loss(model, x))}
+    known = {
+        "You walk away from the model's answer, wherever that leads. A target is one place to go to.": slopes(
+            _own_answer_loss(model, x)
+        )
+    }
     before, after = _judge_walk(targeted, model, x, target, climbs=False, what=what, wrong_way=wrong_way, known=known)
     return f"The loss against the target fell from {before:.2f} to {after:.2f}."
 
@@ -298,12 +316,16 @@ def _look_for_borders(smallest_eps, largest, halvings):
             )
         asked.append(eps)
         if len(asked) > 10 * HALVINGS:
-            raise Mistake(f"`fooled` was asked more than {10 * HALVINGS} times. {halvings} halvings need {halvings + 1}.")
+            raise Mistake(
+                f"`fooled` was asked more than {10 * HALVINGS} times. {halvings} halvings need {halvings + 1}."
+            )
         return eps >= THRESHOLDS
 
     out = call(smallest_eps, fooled, n, largest, halvings)
     if not isinstance(out, torch.Tensor) or out.shape != (n,) or not out.is_floating_point():
-        raise Mistake(f"One eps for each of the {n} patients was expected, a float tensor ({n},); {describe(out)} came.")
+        raise Mistake(
+            f"One eps for each of the {n} patients was expected, a float tensor ({n},); {describe(out)} came."
+        )
     for i, (truth, came) in enumerate(zip(THRESHOLDS.tolist(), out.tolist(), strict=True)):
         if truth > largest and came != math.inf:
             raise Mistake(

@@ -80,7 +80,9 @@ def check_transfer_rate(transfer_rate):
             "`metrics.proportion(hits, n)` makes a number that knows its `n` and its interval."
         )
     if out.n != 7:
-        raise Mistake(f"The rate is right, {rate:.3f}, but it says that it stands on {out.n} images. The target had 7 right before.")
+        raise Mistake(
+            f"The rate is right, {rate:.3f}, but it says that it stands on {out.n} images. The target had 7 right before."
+        )
     low, high = getattr(out, "low", math.nan), getattr(out, "high", math.nan)
     interval = metrics.proportion(4, 7)
     if not (abs(low - interval.low) <= NEAR and abs(high - interval.high) <= NEAR):
@@ -115,7 +117,8 @@ def _about_rate(rate):
         3 / 7: "That is the share that withstood. The rate is the share that was turned.",
         5 / 12: "That is the accuracy after the attack. It mixes what was wrong before with what was turned.",
         2 / 12: "That is how far the accuracy fell. The 2 patients whom the attack made right hide 2 whom it turned.",
-        2 / 7: "That is how far the accuracy fell, compared with before. The 2 whom the attack made right hide 2 whom it turned.",
+        2
+        / 7: "That is how far the accuracy fell, compared with before. The 2 whom the attack made right hide 2 whom it turned.",
     }
     for value, words in known.items():
         if abs(rate - value) <= NEAR:
@@ -156,9 +159,13 @@ def check_transfer_matrix(transfer_matrix):
 
     def attack(model, x, y):
         if not any(model is source for source in sources.values()):
-            raise Mistake("An attack was made on a model that isn't among `sources`. Attacks are made on the sources, and tried on the targets.")
+            raise Mistake(
+                "An attack was made on a model that isn't among `sources`. Attacks are made on the sources, and tried on the targets."
+            )
         if x.shape != patients.shape or not torch.equal(x, patients):
-            raise Mistake("An attack was started from images that had been attacked already. Each begins with the clean `x`.")
+            raise Mistake(
+                "An attack was started from images that had been attacked already. Each begins with the clean `x`."
+            )
         if not torch.equal(y, truth):
             raise Mistake("An attack was given other labels than `y`, the truth.")
         made.append(model)
@@ -166,7 +173,9 @@ def check_transfer_matrix(transfer_matrix):
 
     out = call(transfer_matrix, sources, targets, patients, truth, attack)
     _expect_cells(out, sources, targets)
-    expected = reference_transfer_matrix(sources, targets, patients, truth, lambda model, x, y: _reflect(x, model.channel))
+    expected = reference_transfer_matrix(
+        sources, targets, patients, truth, lambda model, x, y: _reflect(x, model.channel)
+    )
     for (source, target), rate in expected.items():
         came = expect_number(out[source, target], f"the cell ({source!r}, {target!r})")
         if abs(came - rate) > NEAR:
@@ -194,10 +203,14 @@ def _expect_cells(out, sources, targets):
     if not isinstance(out, dict):
         raise Mistake(f"A dictionary {{(source, target): rate}} was expected; {describe(out)} came.")
     if set(out) == {(target, source) for source, target in wanted}:
-        raise Mistake("Your keys are (target, source). The source comes first: where it was made, then where it was tried.")
+        raise Mistake(
+            "Your keys are (target, source). The source comes first: where it was made, then where it was tried."
+        )
     missing, extra = sorted(wanted - set(out), key=str), sorted(set(out) - wanted, key=str)
     if missing or extra:
-        told = [f"the cell {cell!r} is missing" for cell in missing[:1]] + [f"the key {key!r} is none" for key in extra[:1]]
+        told = [f"the cell {cell!r} is missing" for cell in missing[:1]] + [
+            f"the key {key!r} is none" for key in extra[:1]
+        ]
         raise Mistake(
             f"With the sources {', '.join(sources)} and the targets {', '.join(targets)}, {len(wanted)} cells were expected, with keys "
             f"such as ('red', 'victim'); yours has {len(out)}: {', and '.join(told)}."
@@ -306,7 +319,9 @@ def _one_step_for_all(one, models, x, y, step_size):
     if len(odd) > 0.01 * len(lengths):
         told = f"A single step should move a pixel by step_size = {step_size:g}. Of {len(lengths)} pixel values that had room for it, "
         if odd.max() > step_size:
-            raise Mistake(f"{told}{len(odd)} moved by something else, the furthest by {odd.max():.3g}. Is that one step, or one for each model?")
+            raise Mistake(
+                f"{told}{len(odd)} moved by something else, the furthest by {odd.max():.3g}. Is that one step, or one for each model?"
+            )
         if len(odd) == len(lengths):
             raise Mistake(f"{told}not one did; the furthest moved by {odd.max():.3g}. How long is one step of yours?")
         raise Mistake(
@@ -334,7 +349,10 @@ def _expect_a_walk(out, models, x, y, told=""):
     raise Mistake(
         f"{told}{elsewhere} of {out.numel()} pixel values are not where {WALK[1]} steps lead, be it with the mean of the models' losses, of "
         "their logits or of their probabilities. "
-        + next(mistakes, "Every step asks all models about the images as they are by then, and follows one slope of them all.")
+        + next(
+            mistakes,
+            "Every step asks all models about the images as they are by then, and follows one slope of them all.",
+        )
     )
 
 
@@ -346,7 +364,10 @@ def _directions(models, y):
         lambda logits: F.cross_entropy(logits.flatten(0, 1), y.repeat(count)),
         lambda logits: F.nll_loss(logits.softmax(2).mean(0).log(), y),
     )
-    return [slopes(lambda point, joined=joined: joined(torch.stack([model(point) for model in models]))) for joined in joinings]
+    return [
+        slopes(lambda point, joined=joined: joined(torch.stack([model(point) for model in models])))
+        for joined in joinings
+    ]
 
 
 # ---- the choice --------------------------------------------------------------------------------------------------------
@@ -406,7 +427,9 @@ def check_find_surrogate(find_surrogate):
         raise Mistake(f"Two things were expected, the best name and {{name: rate}}; {describe(out)} came.")
     best, rates = out
     if set(rates) != set(attacked):
-        raise Mistake(f"Rates for {', '.join(attacked)} were expected; yours are for {', '.join(map(str, rates)) or 'nobody'}.")
+        raise Mistake(
+            f"Rates for {', '.join(attacked)} were expected; yours are for {', '.join(map(str, rates)) or 'nobody'}."
+        )
     if not oracle.total:
         raise Mistake("You didn't ask the victim. How would you know what it falls for?")
     for name, rate in RATES.items():
@@ -435,9 +458,7 @@ def _look_at_the_bookings(oracle, questions):
 def _about_choice(name, rate, came):
     wrong, right_before = set(AFTER[name]), set(RIGHT_BEFORE)
     turned, corrected = len(wrong & right_before), len(set(range(10)) - right_before - wrong)
-    told = (
-        f"Of the 6 patients whom the victim had right, the attack of {name!r} turns {turned}: a rate of {rate:.3f}. Yours is {came:.3f}. "
-    )
+    told = f"Of the 6 patients whom the victim had right, the attack of {name!r} turns {turned}: a rate of {rate:.3f}. Yours is {came:.3f}. "
     known = {
         len(wrong) / 10: "You count wrong answers among all 10. Some were wrong before.",
         (turned + corrected) / 10: "You count every answer that changed, also those that became right.",

@@ -107,7 +107,9 @@ def _asked_in_pairs(asked, x):
         )
     for one, other in ((0, 1), (1, 2)):
         if _along_one_line(steps[0][one], steps[0][other]):
-            raise Mistake(f"Images {one} and {other} were moved along the same direction. Each image needs a draw of its own.")
+            raise Mistake(
+                f"Images {one} and {other} were moved along the same direction. Each image needs a draw of its own."
+            )
     if all(_along_one_line(steps[0], step) for step in steps):
         raise Mistake(f"All {FEW} pairs went along the same direction. Draw a new one for each pair.")
 
@@ -127,13 +129,15 @@ def _close_to(estimate, truth):
         raise Mistake(told + "It points downhill. Which answer is subtracted from which?")
     if cosine > 0.8:
         raise Mistake(
-            told + f"The direction is right, but its length is {size:.3g} times the true one. By which distance are the two points of a pair "
+            told
+            + f"The direction is right, but its length is {size:.3g} times the true one. By which distance are the two points of a pair "
             "apart, and how many pairs did you add up?"
         )
     each = F.cosine_similarity(estimate.flatten(1), truth.flatten(1), dim=1)
     listed = ", ".join(f"{value:.2f}" for value in each)
     raise Mistake(
-        told + f"Image by image: {listed}. Each direction counts by the slope along it, and each image by its own answers alone."
+        told
+        + f"Image by image: {listed}. Each direction counts by the slope along it, and each image by its own answers alone."
     )
 
 
@@ -191,22 +195,33 @@ def check_variance_of(variance_of):
         raise Mistake(f"There are {len(seeds)} seeds, and you ran the estimator {len(ran)} times. Once for each.")
     if sorted(ran) != sorted(seeds):
         raise Mistake(f"The seeds are {sorted(seeds)}; you ran with generators of the seeds {sorted(ran)}.")
-    runs = torch.stack([5 + spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    runs = torch.stack(
+        [5 + spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    )
     truth, told = runs.var(0).sum().item(), f"For {len(seeds)} runs of 12 numbers each your variance is {number:.3f}. "
     pitfalls = {
-        runs.var(0).mean().item(): "That is the mean over the numbers. The squared distance between two images adds up all of them.",
-        runs.var(0, correction=0).sum().item(): f"You divide by {len(seeds)}, the number of runs. Their mean was taken from the "
+        runs.var(0)
+        .mean()
+        .item(): "That is the mean over the numbers. The squared distance between two images adds up all of them.",
+        runs.var(0, correction=0)
+        .sum()
+        .item(): f"You divide by {len(seeds)}, the number of runs. Their mean was taken from the "
         "same runs and lies too close to them: divide by one less.",
         runs.std(0).sum().item(): "Those are standard deviations. A variance is in squared units.",
         runs.var().item(): "You put the runs and the numbers of an image into one pot. Each number varies around its own mean.",
         runs.var(0).sum().sqrt().item(): "That is its root, a length. A variance is in squared units.",
-        runs.square().mean(0).sum().item(): "That is the squared distance from 0. A variance is measured from the runs' own mean.",
+        runs.square()
+        .mean(0)
+        .sum()
+        .item(): "That is the squared distance from 0. A variance is measured from the runs' own mean.",
     }
     if abs(number - truth) > 1e-3 * truth:
         nearest = min(pitfalls, key=lambda value: abs(value - number))
         if abs(nearest - number) <= 1e-3 * nearest:
             raise Mistake(told + pitfalls[nearest])
-        raise Mistake(told + "How far is each run from the mean of all runs, squared and added up over the numbers of the image?")
+        raise Mistake(
+            told + "How far is each run from the mean of all runs, squared and added up over the numbers of the image?"
+        )
     return f"{number:.2f}: with each of 12 numbers spread by {spread}, about 12 times {spread} squared."
 
 
@@ -259,7 +274,9 @@ class Fence:
 )
 def check_label_score(label_score):
     x = torch.full((5, 3, SIDE, SIDE), 0.5)
-    x[..., -1, :] = torch.tensor([0.01, 0.01, 0.99])  # the lowest row is near black and near white, where noise leaves the range
+    x[..., -1, :] = torch.tensor(
+        [0.01, 0.01, 0.99]
+    )  # the lowest row is near black and near white, where noise leaves the range
     # The share of copies above the fence is known: the fence lies at this share of the radius from the first pixel.
     offsets = torch.tensor([-0.4, 0.6, 1.2, 0.6, -1.2])
     label = torch.tensor([1, 1, 1, 0, 1])
@@ -271,7 +288,9 @@ def check_label_score(label_score):
     if not out.is_floating_point():
         raise Mistake(f"A score is a share, a float for each image; {describe(out)} came.")
     if len(fence.asked) != COPIES:
-        raise Mistake(f"With copies = {COPIES:,}, each image should be asked about {COPIES:,} times; you asked {len(fence.asked):,} times.")
+        raise Mistake(
+            f"With copies = {COPIES:,}, each image should be asked about {COPIES:,} times; you asked {len(fence.asked):,} times."
+        )
     _is_uniform_noise(torch.stack([copy - x for copy in fence.asked[:50]])[..., :-1, :])
     for i, (score, truth) in enumerate(zip(out.tolist(), expected.tolist(), strict=True)):
         if abs(score - truth) > 0.06:
@@ -280,7 +299,10 @@ def check_label_score(label_score):
                 raise Mistake(told + "That is the share of copies that lost it.")
             if score > 1:
                 raise Mistake(told + "A share lies between 0 and 1.")
-            raise Mistake(told + f"Is each copy's label compared with the label of its own image? The labels are {label.tolist()}.")
+            raise Mistake(
+                told
+                + f"Is each copy's label compared with the label of its own image? The labels are {label.tolist()}."
+            )
     expect_close(out, out.clamp(0, 1), "the score")
     asked = []
     for seed in (6, 6, 7):
@@ -288,7 +310,9 @@ def check_label_score(label_score):
         call(label_score, fence, x, label, 20, RADIUS, torch.Generator().manual_seed(seed))
         asked.append(torch.stack(fence.asked))
     if not torch.equal(asked[0], asked[1]) or torch.equal(asked[0], asked[2]):
-        raise Mistake("The same generator should give the same noise, and another generator another. Draw the noise with `generator`.")
+        raise Mistake(
+            "The same generator should give the same noise, and another generator another. Draw the noise with `generator`."
+        )
     return "Your score is the share of copies that keep the label, on both sides of the border."
 
 
@@ -308,13 +332,17 @@ def _is_uniform_noise(changes):
     }
     for what, first in same_for.items():
         if torch.allclose(changes, first.expand_as(changes), atol=1e-6):
-            raise Mistake(f"You drew one noise for all {what}, such as {first.flatten()[0]:+.4f}. Each value needs a draw of its own, anew for each copy.")
+            raise Mistake(
+                f"You drew one noise for all {what}, such as {first.flatten()[0]:+.4f}. Each value needs a draw of its own, anew for each copy."
+            )
     if furthest > 1.01 * RADIUS:
         raise Mistake(
             f"With radius = {RADIUS:g}, one of your copies has a pixel {furthest:.3f} away from the image. Uniform noise ends at the radius."
         )
     if furthest < 0.9 * RADIUS:
-        raise Mistake(f"With radius = {RADIUS:g}, no pixel of your copies is further than {furthest:.3f} from the image. Uniform noise goes up to the radius.")
+        raise Mistake(
+            f"With radius = {RADIUS:g}, no pixel of your copies is further than {furthest:.3f} from the image. Uniform noise goes up to the radius."
+        )
     if lowest > -0.5 * RADIUS or highest < 0.5 * RADIUS:
         way = "brighter" if lowest > -0.5 * RADIUS else "darker"
         raise Mistake(f"Your noise only makes pixels {way}. It goes both ways, from minus to plus the radius.")
@@ -409,7 +437,9 @@ def check_my_attack(my_attack):
     if mine < LEAST and idle:
         raise Mistake(told + f"{LEAST} are within reach. About {idle} of the patients you never asked.")
     if mine < LEAST:
-        raise Mistake(told + f"{LEAST} are within reach. Spend the questions on larger parts of the image, and keep every gain.")
+        raise Mistake(
+            told + f"{LEAST} are within reach. Spend the questions on larger parts of the image, and keep every gain."
+        )
     return told + "All within eps and the budget."
 
 

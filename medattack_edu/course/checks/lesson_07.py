@@ -37,7 +37,9 @@ PLACEMENTS = (
     (0.35, 0.35, -45.0, 0.4),
     (0.62, 0.70, 200.0, 0.45),
 )
-MIDDLE_SCALES = torch.tensor([0.45, 0.3, 0.4, 0.25, 0.35])  # in the middle of a scene, where even twice the size would fit
+MIDDLE_SCALES = torch.tensor(
+    [0.45, 0.3, 0.4, 0.25, 0.35]
+)  # in the middle of a scene, where even twice the size would fit
 
 
 def reference_place(patch, x, location, angle, scale):
@@ -87,7 +89,9 @@ def check_place(place):
     expect_images(alone, like=scenes[1:2], what="your image, when one is given")
     off = (alone - out[1:2]).abs().mean().item()
     if off > 1e-3:  # a pixel at the edge may fall to either side, depending on how the processor adds
-        raise Mistake(f"A scene that comes alone is treated otherwise than the same scene among {len(out)}: on average its pixels are {off:.3f} apart.")
+        raise Mistake(
+            f"A scene that comes alone is treated otherwise than the same scene among {len(out)}: on average its pixels are {off:.3f} apart."
+        )
     return f"{len(angle)} scenes, {len(angle)} placements, and the rest of each scene is as it was."
 
 
@@ -113,7 +117,14 @@ class Trial:
         from medattack_edu import show
 
         rows = {"yours": out.detach().clamp(0, 1), "wanted": reference_place(*self.given())}
-        figure, axes = show.picture(2.1 * len(out), 5, 2, len(out), alt="What your function made of the scenes, above what was wanted.", squeeze=False)
+        figure, axes = show.picture(
+            2.1 * len(out),
+            5,
+            2,
+            len(out),
+            alt="What your function made of the scenes, above what was wanted.",
+            squeeze=False,
+        )
         figure.suptitle("The same placements, by your function and as wanted", fontsize=11)
         for row, (name, images) in zip(axes, rows.items(), strict=True):
             row[0].set_ylabel(name, fontsize=11)
@@ -121,7 +132,9 @@ class Trial:
                 ax.imshow(show.pixels(image))
                 ax.set(xticks=[], yticks=[])
         for i, ax in enumerate(axes[0]):
-            ax.set_title(f"location {_point(self.location[i])}\nangle {self.angle[i]:g}°, scale {self.scale[i]:g}", fontsize=9)
+            ax.set_title(
+                f"location {_point(self.location[i])}\nangle {self.angle[i]:g}°, scale {self.scale[i]:g}", fontsize=9
+            )
         return figure
 
 
@@ -148,7 +161,12 @@ def _in_the_middle():
 def _areas():
     """{what it is called: pixels (h, h) of the patch}: the areas of one colour of the flag."""
     upper, left = torch.arange(PATCH)[:, None] < PATCH // 2, torch.arange(PATCH)[None] < PATCH // 2
-    quarters = {"upper left": upper & left, "upper right": upper & ~left, "lower left": ~upper & left, "lower right": ~upper & ~left}
+    quarters = {
+        "upper left": upper & left,
+        "upper right": upper & ~left,
+        "lower left": ~upper & left,
+        "lower right": ~upper & ~left,
+    }
     parts = {"": ~_in_the_middle(), ", near the middle": _in_the_middle()}
     return {where + part: quarter & pixels for where, quarter in quarters.items() for part, pixels in parts.items()}
 
@@ -170,7 +188,10 @@ def _covers_what_it_should(out, trial):
     """A white patch in the middle of black scenes: how white has each scene become?"""
     covered = out[:, 0].mean((1, 2))
     if covered.max() < 1e-3:
-        raise Mistake("You put a white patch into the middle of black scenes, and they stayed black. Nothing was placed.", trial.picture(out))
+        raise Mistake(
+            "You put a white patch into the middle of black scenes, and they stayed black. Nothing was placed.",
+            trial.picture(out),
+        )
     disc = math.pi / 4 * MIDDLE_SCALES**2
     if covered.min() > 0.99:
         raise Mistake(
@@ -180,17 +201,24 @@ def _covers_what_it_should(out, trial):
         )
     if (covered - covered[0]).abs().max() < 0.01:
         given = ", ".join(f"{value:g}" for value in MIDDLE_SCALES.tolist())
-        raise Mistake(f"All scenes are covered to {covered[0]:.1%}, but each has a scale of its own: {given}.", trial.picture(out))
+        raise Mistake(
+            f"All scenes are covered to {covered[0]:.1%}, but each has a scale of its own: {given}.", trial.picture(out)
+        )
     known = {
         "That is the square around it. The patch is a disc: in its corners one sees the scene.": MIDDLE_SCALES**2,
-        "You have taken the scale as a share of the *area*. It is the patch's side over the scene's side.": math.pi / 4 * MIDDLE_SCALES,
-        "You have taken the scale as the disc's radius. It is the whole patch's side, so the disc's diameter.": 4 * disc,
+        "You have taken the scale as a share of the *area*. It is the patch's side over the scene's side.": math.pi
+        / 4
+        * MIDDLE_SCALES,
+        "You have taken the scale as the disc's radius. It is the whole patch's side, so the disc's diameter.": 4
+        * disc,
         "The disc is half as wide as it should be. A patch that runs from -1 to 1 has its edge at 1.": disc / 4,
     }
     for i, (came, wanted) in enumerate(zip(covered.tolist(), disc.tolist(), strict=True)):
         if abs(came - wanted) <= COVERED * wanted:
             continue
-        hint = next((words for words, area in known.items() if abs(came - float(area[i])) <= COVERED * float(area[i])), "")
+        hint = next(
+            (words for words, area in known.items() if abs(came - float(area[i])) <= COVERED * float(area[i])), ""
+        )
         told = f"With scale {MIDDLE_SCALES[i]:g}, in the middle, a disc covers {wanted:.1%} of the scene; yours covers {came:.1%}."
         raise Mistake(f"{told} {hint}".strip(), trial.picture(out))
 
@@ -199,9 +227,15 @@ def _lies_where_it_should(out, trial):
     """A white patch in black scenes: where is the middle of what has become white?"""
     cover, location = out[:, 0], trial.location
     middle = (torch.arange(SIDE) + 0.5) / SIDE
-    lies = torch.stack([(cover.sum(1) * middle).sum(1), (cover.sum(2) * middle).sum(1)], 1) / cover.sum((1, 2)).clamp(min=1e-6)[:, None]
+    lies = (
+        torch.stack([(cover.sum(1) * middle).sum(1), (cover.sum(2) * middle).sum(1)], 1)
+        / cover.sum((1, 2)).clamp(min=1e-6)[:, None]
+    )
     if (lies - lies[:1]).abs().max() < 0.02:
-        raise Mistake(f"All {len(lies)} scenes have the patch at {_point(lies[0])}, but each has a location of its own.", trial.picture(out))
+        raise Mistake(
+            f"All {len(lies)} scenes have the patch at {_point(lies[0])}, but each has a location of its own.",
+            trial.picture(out),
+        )
     for i, (came, wanted) in enumerate(zip(lies, location, strict=True)):
         if (came - wanted).abs().max() < 1.5 / SIDE:
             continue
@@ -220,12 +254,17 @@ def _where_it_went(lies, i, trial):
         return {
             "You have taken the location as (down, right).": wanted.flip(0),
             "It went to the opposite side of the scene's middle.": 1 - wanted,
-            "The second number of a location counts from the upper edge, downwards.": torch.stack([wanted[0], 1 - wanted[1]]),
+            "The second number of a location counts from the upper edge, downwards.": torch.stack(
+                [wanted[0], 1 - wanted[1]]
+            ),
             "The grid runs from -1 to 1, the location from 0 to 1.": (wanted + 1) / 2,
-            "It has gone half of the way from the scene's middle. The grid is 2 wide, from -1 to 1.": (wanted + 0.5) / 2,
+            "It has gone half of the way from the scene's middle. The grid is 2 wide, from -1 to 1.": (wanted + 0.5)
+            / 2,
         } | _shifts_that_went_astray(wanted, trial.angle[j], trial.scale[j])
 
-    off = [{words: float((lies[j] - point).abs().max()) for words, point in astray(j).items()} for j in range(len(lies))]
+    off = [
+        {words: float((lies[j] - point).abs().max()) for words, point in astray(j).items()} for j in range(len(lies))
+    ]
     near = [words for words, error in off[i].items() if error < 2 / SIDE]
     return min(near, key=lambda words: sum(min(errors[words], 2 / SIDE) for errors in off), default="")
 
@@ -266,7 +305,8 @@ def _is_turned(out, trial):
         return
     if _apart(red, red[:1]).max() < TURNED and _apart(red, green).max() < TURNED:
         raise Mistake(
-            f"In all {len(angle)} scenes the patch is turned by {float(red[0]):.0f} degrees, but each has an angle of its own.", trial.picture(out)
+            f"In all {len(angle)} scenes the patch is turned by {float(red[0]):.0f} degrees, but each has an angle of its own.",
+            trial.picture(out),
         )
     if _apart(red, -angle).max() < TURNED and _apart(green, -angle).max() < TURNED:
         raise Mistake(
@@ -275,7 +315,10 @@ def _is_turned(out, trial):
             trial.picture(out),
         )
     if _apart(red, torch.rad2deg(angle)).max() < TURNED:
-        raise Mistake(f"{trial.told(2)} the patch is turned by {float(red[2]):.0f} degrees: you took degrees for radians.", trial.picture(out))
+        raise Mistake(
+            f"{trial.told(2)} the patch is turned by {float(red[2]):.0f} degrees: you took degrees for radians.",
+            trial.picture(out),
+        )
     if _apart(red, green).min() > 90 - TURNED and (_apart(red + 90, green) - 90).abs().max() < TURNED:
         sides = ("to the right", "above", "to the left", "below")
         lies = [sides[round(float(degrees) / 90) % 4] for degrees in (red[0] + 90, green[0])]
@@ -288,7 +331,8 @@ def _is_turned(out, trial):
         _keeps_its_colours(out, trial)
     worst = int(torch.maximum(_apart(red, angle), _apart(green, angle)).argmax())
     raise Mistake(
-        f"{trial.told(worst)} the patch is turned by {float(red[worst]):.0f} degrees (its green half by {float(green[worst]):.0f}).", trial.picture(out)
+        f"{trial.told(worst)} the patch is turned by {float(red[worst]):.0f} degrees (its green half by {float(green[worst]):.0f}).",
+        trial.picture(out),
     )
 
 
@@ -296,7 +340,12 @@ def _keeps_its_colours(out, trial):
     """The flag: is each area, well inside, of the colour that it has in the patch?"""
     for where, pixels in _areas().items():
         wanted = trial.patch[:, pixels].mean(1)
-        seen = reference_place(pixels.float().expand(3, -1, -1), 0 * trial.scenes, trial.location, trial.angle, trial.scale)[:, 0] > 0.99
+        seen = (
+            reference_place(
+                pixels.float().expand(3, -1, -1), 0 * trial.scenes, trial.location, trial.angle, trial.scale
+            )[:, 0]
+            > 0.99
+        )
         for i in range(len(out)):
             came = out[i][:, seen[i]].median(1).values
             if (came - wanted).abs().max() > COLOUR:
@@ -328,11 +377,15 @@ def _lets_the_gradient_through(place, patch, scenes, location, angle, scale):
     wanted = patch.clone().requires_grad_()
     out = place(wanted, scenes.clone(), location.clone(), angle.clone(), scale.clone())
     if not out.requires_grad:
-        raise Mistake("No gradient reaches the patch: somewhere it was cut off from PyTorch's recording. It is the patch that will be trained.")
+        raise Mistake(
+            "No gradient reaches the patch: somewhere it was cut off from PyTorch's recording. It is the patch that will be trained."
+        )
     (gradient,) = torch.autograd.grad(out.sum(), wanted)
     reached = float((gradient[:, PATCH // 4 : -PATCH // 4, PATCH // 4 : -PATCH // 4] != 0).float().mean())
     if reached < 0.9:
-        raise Mistake(f"The gradient reaches only {reached:.0%} of the patch's middle. Every part of it will have to learn.")
+        raise Mistake(
+            f"The gradient reaches only {reached:.0%} of the patch's middle. Every part of it will have to learn."
+        )
 
 
 def _within_half_a_turn(degrees):
@@ -389,7 +442,10 @@ def check_expected_log_probability(expected_log_probability):
     placed = Placing(x, draws)
     out = expected_log_probability(model, trainable, x.clone(), others[0], placed, draws, others[1])
     _drew_enough(draws, placed, others[1])
-    came, wanted = _number(out), torch.cat([F.log_softmax(model(scenes), 1)[:, others[0]] for scenes in placed.again(trainable)]).mean()
+    came, wanted = (
+        _number(out),
+        torch.cat([F.log_softmax(model(scenes), 1)[:, others[0]] for scenes in placed.again(trainable)]).mean(),
+    )
     if abs(came - wanted.item()) > NEAR * max(1, abs(wanted.item())):
         raise Mistake(
             f"For class {TARGET} and {TIMES} rounds the value is right. For class {others[0]} and {others[1]} rounds it should be "
@@ -427,15 +483,23 @@ def _drew_enough(draws, placed, times):
     if not sum(placed.scenes):
         raise Mistake("The patch was never placed. Each scene is made by `place(patch, x, location, angle, scale)`.")
     if placed.shared:
-        raise Mistake(f"You stuck the patch on {placed.shared} images with one placement: all of them had it in the same place. Each image gets one of its own.")
+        raise Mistake(
+            f"You stuck the patch on {placed.shared} images with one placement: all of them had it in the same place. Each image gets one of its own."
+        )
     if sum(placed.scenes) != times * n:
         raise Mistake(f"{times} rounds of {n} images are {times * n} scenes; you made {sum(placed.scenes)}.")
     if min(placed.scenes) < times:
-        raise Mistake(f"Each of the {n} images belongs into {times} scenes, one in each round. Yours were in {placed.scenes}.")
+        raise Mistake(
+            f"Each of the {n} images belongs into {times} scenes, one in each round. Yours were in {placed.scenes}."
+        )
     if sum(draws.counts) == n:
-        raise Mistake(f"You drew {n} placements and used them in every round. New draws in each of the {times} rounds, or the patch learns those few.")
+        raise Mistake(
+            f"You drew {n} placements and used them in every round. New draws in each of the {times} rounds, or the patch learns those few."
+        )
     if sum(draws.counts) < times * n:
-        raise Mistake(f"You made {times * n} scenes and drew {sum(draws.counts)} placements. Each image gets one of its own, a new one in each round.")
+        raise Mistake(
+            f"You made {times * n} scenes and drew {sum(draws.counts)} placements. Each image gets one of its own, a new one in each round."
+        )
     if placed.repeated:
         raise Mistake(
             f"You drew {sum(draws.counts)} placements, but {placed.repeated} of your {times * n} scenes have one that was used before. Each image gets "
@@ -466,7 +530,9 @@ def _is_the_expectation(came, logits):
             torch.stack([F.log_softmax(part, 0)[:, TARGET].mean() for part in logits.chunk(TIMES)]).mean(),
         "That is the mean over all classes, not the target's.": log_probability.mean(),
     }  # fmt: skip
-    hint = next((words for words, value in known.items() if abs(came - float(value)) < NEAR * max(1, abs(float(value)))), "")
+    hint = next(
+        (words for words, value in known.items() if abs(came - float(value)) < NEAR * max(1, abs(float(value)))), ""
+    )
     raise Mistake(
         f"In the {len(logits)} scenes that you made, the mean log probability of class {TARGET} is {expected:.4f}; you returned "
         f"{came:.4f}. {hint}".strip()
@@ -500,7 +566,9 @@ class Placing:
 
     def __call__(self, patch, x, location, angle, scale):
         if not isinstance(x, torch.Tensor) or x.ndim != 4:
-            raise Mistake(f"`place` takes the patch and then the images (N, 3, H, W); it was given {describe(patch)} and {describe(x)}.")
+            raise Mistake(
+                f"`place` takes the patch and then the images (N, 3, H, W); it was given {describe(patch)} and {describe(x)}."
+            )
         known = (x.detach()[:, None] == self.clean[None]).flatten(2).all(2)
         if not known.any(1).all():
             raise Mistake("`place` was given images that already have a patch. Each scene begins with a clean image.")
@@ -543,7 +611,11 @@ def _row(location, angle, scale):
 def _mixed_in(patch, x, location, angle, scale):
     height, width = patch.shape[-2:]
     rest = (0, x.shape[-1] - width, 0, x.shape[-2] - height)
-    strength = scale[:, None, None, None] * (1 + location[:, :1, None, None]) * torch.cos(torch.deg2rad(angle))[:, None, None, None]
+    strength = (
+        scale[:, None, None, None]
+        * (1 + location[:, :1, None, None])
+        * torch.cos(torch.deg2rad(angle))[:, None, None, None]
+    )
     return x * F.pad(torch.zeros(1, 1, height, width), rest, value=1.0) + F.pad(patch * strength, rest)
 
 
@@ -594,14 +666,19 @@ def check_success_over_rotations(success_over_rotations):
     x, locations = table.images(), table.locations()
     scale = table.scales()
     with unchanged(table):
-        out = call(success_over_rotations, table, x, torch.rand(3, 2, 2), WANTED, table.place, list(ANGLES), locations, scale)
+        out = call(
+            success_over_rotations, table, x, torch.rand(3, 2, 2), WANTED, table.place, list(ANGLES), locations, scale
+        )
     if isinstance(out, torch.Tensor | metrics.Estimate | float):
-        raise Mistake(f"A list of {len(ANGLES)} numbers was expected, one for each angle; {describe(out)} came. What happens *between* the angles is the point.")
+        raise Mistake(
+            f"A list of {len(ANGLES)} numbers was expected, one for each angle; {describe(out)} came. What happens *between* the angles is the point."
+        )
     if not isinstance(out, list | tuple) or len(out) != len(ANGLES):
         raise Mistake(f"A list of {len(ANGLES)} numbers was expected, one for each angle; {describe(out)} came.")
     shares = _shares()
     rates = {
-        angle: expect_number(value, f"the success at {angle:g} degrees", low=0, high=1) for angle, value in zip(ANGLES, out, strict=True)
+        angle: expect_number(value, f"the success at {angle:g} degrees", low=0, high=1)
+        for angle, value in zip(ANGLES, out, strict=True)
     }
     for angle, rate in rates.items():
         if abs(rate - float(shares[angle].mean())) > NEAR:
@@ -626,7 +703,9 @@ def check_success_over_rotations(success_over_rotations):
             f"`metrics.proportion` for these {n} images, {expected.low:.3f} to {expected.high:.3f}."
         )
     other = 2
-    again = call(success_over_rotations, table, x, torch.rand(3, 2, 2), other, table.place, [ANGLES[0]], locations, scale)
+    again = call(
+        success_over_rotations, table, x, torch.rand(3, 2, 2), other, table.place, [ANGLES[0]], locations, scale
+    )
     rate = expect_number(again[0], f"the success at {ANGLES[0]:g} degrees", low=0, high=1)
     expected = float(_shares(other)[ANGLES[0]].mean())
     if abs(rate - expected) > NEAR:
@@ -714,17 +793,25 @@ class Scripted(nn.Module):
 
     def place(self, patch, x, location, angle, scale):
         if not isinstance(x, torch.Tensor) or x.ndim != 4 or patch.ndim != 3:
-            raise Mistake(f"`place` takes the patch and then the images (N, 3, H, W); it was given {describe(patch)} and {describe(x)}.")
+            raise Mistake(
+                f"`place` takes the patch and then the images (N, 3, H, W); it was given {describe(patch)} and {describe(x)}."
+            )
         n = len(x)
         if x[:, 0, 1, 1].any():
             raise Mistake("`place` was given images that already have a patch. Each scene begins with a clean image.")
         for name, value, shape in (("location", location, (n, 2)), ("angle", angle, (n,)), ("scale", scale, (n,))):
             if not isinstance(value, torch.Tensor) or tuple(value.shape) != shape:
-                raise Mistake(f"`place` takes one {name} for each of the {n} images, a tensor {shape}; it was given {describe(value)}.")
+                raise Mistake(
+                    f"`place` takes one {name} for each of the {n} images, a tensor {shape}; it was given {describe(value)}."
+                )
         if (location[:, 0] - x[:, 0, 0, 0]).abs().max() > 1e-4:
-            raise Mistake("An image was given the location of another. Whoever leaves images out leaves out their locations too.")
+            raise Mistake(
+                "An image was given the location of another. Whoever leaves images out leaves out their locations too."
+            )
         if (scale - 0.4 - x[:, 0, 0, 0]).abs().max() > 1e-4:
-            raise Mistake("An image was given the scale of another. Whoever leaves images out leaves out their scales too.")
+            raise Mistake(
+                "An image was given the scale of another. Whoever leaves images out leaves out their scales too."
+            )
         x = x.clone()
         x[:, :, 0, 1] = (angle / 100)[:, None]
         x[:, :, 1, 0] = location[:, 1, None]
@@ -734,13 +821,19 @@ class Scripted(nn.Module):
     def forward(self, x):
         answers = []
         for image in x[:, 0]:
-            number, angle, spot = round(100 * float(image[0, 0])), round(100 * float(image[0, 1])), round(10 * float(image[1, 0])) - 1
+            number, angle, spot = (
+                round(100 * float(image[0, 0])),
+                round(100 * float(image[0, 1])),
+                round(10 * float(image[1, 0])) - 1,
+            )
             if not image[1, 1]:
                 answers.append(CLEAN[number])
             elif float(angle) in ANSWERS:
                 answers.append(ANSWERS[float(angle)][number][spot])
             else:
-                raise Mistake(f"The patch was turned by {angle} degrees, which isn't among the angles {', '.join(f'{a:g}' for a in ANGLES)}.")
+                raise Mistake(
+                    f"The patch was turned by {angle} degrees, which isn't among the angles {', '.join(f'{a:g}' for a in ANGLES)}."
+                )
         if not answers:
             return x.new_zeros(0, 3)
         strength = [1.0 if round(100 * float(number)) in STRONG else WEAK_LOGIT for number in x[:, 0, 0, 0]]
@@ -791,7 +884,9 @@ def check_natural_patch(natural_patch):
     low = (WIDE - 1 - side) // 2
     told = f"For target 1, images {WIDE} wide and side {CUT} the patch is right. For target 0, images {WIDE - 1} wide and side {side} "
     if isinstance(back, torch.Tensor) and tuple(back.shape) != (3, side, side):
-        raise Mistake(f"{told}its shape is {tuple(back.shape)}; (3, {side}, {side}) was expected. Is the side fixed somewhere, or an odd one halved?")
+        raise Mistake(
+            f"{told}its shape is {tuple(back.shape)}; (3, {side}, {side}) was expected. Is the side fixed somewhere, or an odd one halved?"
+        )
     expect_tensor(back, dtype=x.dtype, what=f"the patch of side {side}")
     chosen = [i for i in range(len(x)) if torch.equal(back, x[i, :, low : low + side, low : low + side])]
     if chosen == [3]:
@@ -800,7 +895,9 @@ def check_natural_patch(natural_patch):
             "of that. Surest of *what*? Compare how probable the model finds the target."
         )
     if chosen and chosen != [2]:
-        raise Mistake(f"{told}you chose image {chosen[0]}, of class {DOSSIERS[chosen[0]][0]}. Is the target fixed somewhere?")
+        raise Mistake(
+            f"{told}you chose image {chosen[0]}, of class {DOSSIERS[chosen[0]][0]}. Is the target fixed somewhere?"
+        )
     if not chosen:
         raise Mistake(f"{told}it isn't the middle of any image. Where does the middle begin, at row and column {low}?")
     return "The middle of the image of which the model is surest, out of those that are really of that class."
@@ -816,8 +913,12 @@ def _is_cut_from(out, x, y):
                     return
     shrunk = F.interpolate(x, (CUT, CUT), mode="bilinear", antialias=True)
     if (out - shrunk).abs().flatten(1).mean(1).min() < 0.1 and out.std() < x.std():
-        raise Mistake("That is a whole image made smaller. Its details have another size than those of the scene. Cut a piece out, as it is.")
-    raise Mistake(f"Your patch isn't a piece of {CUT} by {CUT} pixels of any of the images. Cut it out as it is: no mixing, no resizing.")
+        raise Mistake(
+            "That is a whole image made smaller. Its details have another size than those of the scene. Cut a piece out, as it is."
+        )
+    raise Mistake(
+        f"Your patch isn't a piece of {CUT} by {CUT} pixels of any of the images. Cut it out as it is: no mixing, no resizing."
+    )
 
 
 def _right_piece(i, top, left, low):
@@ -825,7 +926,9 @@ def _right_piece(i, top, left, low):
     sure = 1 / (1 + math.exp(other - logit))
     told = f"You chose image {i}, of class {label}; the model gives it {sure:.2f} for the target. "
     if i == 4 and (top, left) != (low, low):
-        raise Mistake(f"The image is right, but you cut at row {top} and column {left}. The middle begins at row {low} and column {low}: what the image is about lies there.")
+        raise Mistake(
+            f"The image is right, but you cut at row {top} and column {left}. The middle begins at row {low} and column {low}: what the image is about lies there."
+        )
     if i == 4:
         return
     known = {

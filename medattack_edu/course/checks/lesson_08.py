@@ -80,7 +80,9 @@ def check_sticker_step(sticker_step):
             "What is left of a gradient when only its direction counts, and how often is it counted?"
         )
     if moved.abs().max() > step_size + 1e-3:
-        raise Mistake(f"A step moves a colour by step_size = {step_size:g} at most, also near black and white. One of yours moved by {moved.abs().max():.3f}.")
+        raise Mistake(
+            f"A step moves a colour by step_size = {step_size:g} at most, also near black and white. One of yours moved by {moved.abs().max():.3f}."
+        )
     same = (moved.sign() == wanted.sign()).float().mean().item()
     if same < SAME_DIRECTION:
         raise Mistake(_about_views(model, sign, stickers, mask, step_size, moved, inside, same))
@@ -98,7 +100,9 @@ def _steps_elsewhere(sticker_step, model, mask):
     moved = (out - stickers)[inside]
     length = moved.abs().max().item()
     if abs(length - step_size) > 1e-3:
-        raise Mistake(f"For step_size = 0.05 your step was right. For {step_size:g} it moves colours by {length:.3g}. Is its length fixed somewhere?")
+        raise Mistake(
+            f"For step_size = 0.05 your step was right. For {step_size:g} it moves colours by {length:.3g}. Is its length fixed somewhere?"
+        )
     stopped = (moved.abs() < 0.5 * step_size).float().mean().item()
     if stopped > 1 - SAME_DIRECTION:
         raise Mistake(
@@ -108,7 +112,9 @@ def _steps_elsewhere(sticker_step, model, mask):
     right = reference_sticker_step(model, Road(), sign, stickers, mask, target, step_size)
     same = (moved.sign() == (right - stickers)[inside].sign()).float().mean().item()
     if same < SAME_DIRECTION:
-        raise Mistake(f"For target {TARGET} your step was right. For target {target} only {same:.0%} of the colours move the right way. Is the target fixed somewhere?")
+        raise Mistake(
+            f"For target {TARGET} your step was right. For target {target} only {same:.0%} of the colours move the right way. Is the target fixed somewhere?"
+        )
 
 
 def _expect_covered(seen, sign, stickers, mask):
@@ -122,7 +128,9 @@ def _expect_covered(seen, sign, stickers, mask):
         raise Mistake(f"`views` takes one sign of shape {tuple(sign.shape)}; you gave it {describe(covered)}.")
     inside = mask.expand_as(sign) > 0
     if torch.allclose(covered, torch.where(inside, sign, stickers), atol=1e-5):
-        raise Mistake("The sign that you looked at shows the stickers where the mask is 0, and the clean sign where it is 1.")
+        raise Mistake(
+            "The sign that you looked at shows the stickers where the mask is 0, and the clean sign where it is 1."
+        )
     outside_moved = (covered - sign)[~inside].abs().max().item()
     if outside_moved > 1e-5:
         share = 100 * (1 - inside.float().mean().item())
@@ -167,7 +175,10 @@ def _about_views(model, sign, stickers, mask, step_size, moved, inside, same):
         return told + "They move away from class 0, wherever that leads. The target is class 2."
     loss = "The loss of this step is the mean cross-entropy against the target"
     for of, words in (
-        (lambda logits: logits[:, TARGET].sum(), "the target's *logit* alone asks for. It may grow while another class's grows faster."),
+        (
+            lambda logits: logits[:, TARGET].sum(),
+            "the target's *logit* alone asks for. It may grow while another class's grows faster.",
+        ),
         (
             lambda logits: logits.softmax(1)[:, TARGET].sum(),
             "the target's *probability* asks for. It is flat where a view still fails, and that view has no say.",
@@ -175,7 +186,10 @@ def _about_views(model, sign, stickers, mask, step_size, moved, inside, same):
     ):
         if (moved.sign() == _uphill(model, sign, stickers, mask, inside, of)).float().mean() > SAME_DIRECTION:
             return f"{told}They move as {words} {loss}."
-    votes = sum(_wanted_step(model, Road(only=n), sign, stickers, mask, step_size)[inside].sign() for n in range(len(Road.LOOKS)))
+    votes = sum(
+        _wanted_step(model, Road(only=n), sign, stickers, mask, step_size)[inside].sign()
+        for n in range(len(Road.LOOKS))
+    )
     if (moved.sign() == votes.sign()).float().mean() > SAME_DIRECTION:
         return f"{told}The views voted, one sign each. {loss}: how much a view stands to gain counts too, so the sign comes last."
     return f"{told}{loss}. What did you take the gradient of?"
@@ -399,7 +413,10 @@ def _counts_some_frames(drive_by_success, model):
         0.75: "You left out a drive: it counts as soon as one of its frames was right, whichever that is.",
         0.5: "You left out the drives in which most frames were wrong: a drive counts as soon as one of its frames was right.",
     }
-    hint = next((words for value, words in known.items() if abs(share - value) <= NEAR), "Is the truth, or the target, fixed somewhere?")
+    hint = next(
+        (words for value, words in known.items() if abs(share - value) <= NEAR),
+        "Is the truth, or the target, fixed somewhere?",
+    )
     raise Mistake(
         "Three drives, truth 2 and target 0. In the first, only the last of 3 clean frames is right, in the second only the first of 3; with "
         "stickers, both are answered with the target. In the third, 2 of 2 are right, and 1 is answered so: shares of 1, 1 and 0.5, so 0.833. You "
@@ -428,13 +445,22 @@ def _about_share(share):
         ((0.8 + 2 / 4 + 0) / 3, f"Within a drive you count frames that {before}"),
         ((0.8 + 1 / 4 + 0) / 3, f"Within a drive you divide by all frames. {by_all}"),
         ((0.8 + 1 / 4 + 0) / 4, f"You divide by all frames and all drives. {by_all}"),
-        ((0.8 + 2 / 3 + 0) / 3, "You count every wrong answer. The attack wants one answer, the target; nothing else is a success."),
-        ((0.8 + 1 / 3 + 0) / 4, "You divide by four drives. In the last one no frame was right before: it says nothing, and isn't a failure."),
+        (
+            (0.8 + 2 / 3 + 0) / 3,
+            "You count every wrong answer. The attack wants one answer, the target; nothing else is a success.",
+        ),
+        (
+            (0.8 + 1 / 3 + 0) / 4,
+            "You divide by four drives. In the last one no frame was right before: it says nothing, and isn't a failure.",
+        ),
         (1 / 3, "That looks like the share of drives in which most frames are turned. Keep the share of each drive."),
         (2 / 3, "That looks like the share of drives with a frame that is turned. Keep the share of each drive."),
         ((0.2 + 2 / 3 + 1) / 3, "That is the share that withstood."),
         ((0.2 + 1 / 3 + 1) / 3, "That is the share of right answers that stayed."),
-        ((0.8 + 1 / 3) / 9, "You divide by the number of drives twice: the hits are the *sum* of the drives' shares, and n divides it."),
+        (
+            (0.8 + 1 / 3) / 9,
+            "You divide by the number of drives twice: the hits are the *sum* of the drives' shares, and n divides it.",
+        ),
     )
     if share != share:
         return told + "A drive without a frame that was right before gives 0 / 0. Leave it out of the mean."
