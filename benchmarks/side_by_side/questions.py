@@ -10,7 +10,7 @@ import torch
 from benchmarks.patch_training import art_classifier
 from benchmarks.side_by_side.rounds import Run
 from medattack_edu import attacks, runtime
-from medattack_edu.attacks.oracle import BATCH
+from medattack_edu.attacks._asking import BATCH
 
 EPS = 2 / 255
 SAMPLES = 20  # questions of one estimate
