@@ -51,10 +51,10 @@ def serve(content):
             for name, value in headers.items():
                 self.send_header(name, str(value))
             self.end_headers()
+            if of_file:
+                file.sent.append(len(body))  # before they are: whoever has them all may ask for this at once
             self.wfile.write(body)
             self.close_connection = True
-            if of_file:
-                file.sent.append(len(body))
 
         def do_CONNECT(self):
             """As a proxy that only lets those pass who give a password."""
