@@ -52,7 +52,7 @@ def kept(path, make):
 
     if (tensors := _read(path)) is not None:
         return tensors
-    with _alone(path):
+    with alone(path):
         if (tensors := _read(path)) is not None:  # made while we waited
             return tensors
         try:
@@ -82,7 +82,7 @@ def _read(path):
 
 
 @contextlib.contextmanager
-def _alone(path):
+def alone(path):
     """Nobody else makes the same file meanwhile; where no lock can be had, somebody may, and both succeed."""
     from filelock import FileLock, Timeout
 

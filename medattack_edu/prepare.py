@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from medattack_edu import runtime
+from medattack_edu.clinics.tasks import TASKS
 
 # Lessons 05, 06 and 07 open these clinics unless they are told others, for which the same is made when it is first used.
 NEED_SURROGATES = ("chest",)
@@ -28,11 +29,11 @@ def prepare(names, images="auto", surrogates=NEED_SURROGATES):
         KeyboardInterrupt: after Ctrl-C.
         ValueError, ImagesUnavailable, CacheUnavailable: as `open_clinic` and `Clinic.victim` do.
     """
-    from medattack_edu.clinics.tasks import task
-
+    for name in names:
+        if name not in (*TASKS, OBJECTS):
+            there = ", ".join((*TASKS, OBJECTS))
+            raise ValueError(f"There is nothing called {name!r} to prepare. There are {there}.")
     clinics = [name for name in names if name != OBJECTS]
-    for name in clinics:
-        task(name)
     attacked = [name for name in clinics if name in surrogates]
     also = f" {', '.join(attacked)} also needs the attacker's own models." if attacked else ""
     if clinics:

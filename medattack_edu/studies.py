@@ -183,13 +183,17 @@ def queries(clinic, *, n=8, budget=1000, names=tuple(SETTINGS)):
         return [(name, row) for name in names for row in range(len(known["labels"])) if f"{name} {row}" not in known]
 
     if "labels" not in known or missing():
-        group = patients(clinic, n)
-        known["labels"] = group.y.tolist()
-        for name, row in tqdm(missing(), desc=f"asking about {clinic.name} patients (once; some minutes on 2 cores)"):
-            _, eps = SETTINGS[name]
-            known[f"{name} {row}"] = ask(our_attack(name, eps, budget), group, row, eps, budget)
-            with runtime.atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(known), encoding="utf-8")
+        with cache.alone(path):
+            known = _read(path)  # more of it may have been measured while we waited
+            group = patients(clinic, n)
+            known["labels"] = group.y.tolist()
+            for name, row in tqdm(
+                missing(), desc=f"asking about {clinic.name} patients (once; some minutes on 2 cores)"
+            ):
+                _, eps = SETTINGS[name]
+                known[f"{name} {row}"] = ask(our_attack(name, eps, budget), group, row, eps, budget)
+                with runtime.atomic_path(path) as temporary:
+                    temporary.write_text(json.dumps(known), encoding="utf-8")
     labels = torch.tensor(known["labels"])
     studies = {}
     for name in names:

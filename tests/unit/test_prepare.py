@@ -118,7 +118,8 @@ def test_ctrl_c_during_a_training_stops_and_keeps_what_is_finished(ctrl_c_heard,
 
 def test_an_unknown_clinic_is_said_before_anything_is_made(capsys):
     assert cli.main(["prepare", "chest", "dentist"]) == 2
-    assert "'dentist'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'dentist'" in said and "fundus, chest, derm, objects" in said
     assert files() == {}
 
 

@@ -306,7 +306,7 @@ def test_a_thumbnail_is_small_and_keeps_its_shape():
 @pytest.mark.parametrize("there", [0, 1, 4, 5, 9, 40])
 def test_a_few_pictures_are_taken_from_all_over_the_lesson(there):
     taken = pages._spread(list(range(there)), 4)
-    assert len(taken) == min(there, len(taken)) <= 4 and taken[:1] == list(range(there))[:1]
+    assert min(there, 3) <= len(taken) <= min(there, 4) and taken[:1] == list(range(there))[:1]
     assert there <= 4 or taken[-1] >= there // 2
 
 
