@@ -91,11 +91,9 @@ def patients(clinic, n, seed=0):
     x, y = x[rows], y[rows]
     own, _ = clinic.attacker.sample(len(clinic.attacker), seed=seed)
     told = metrics.logits(victim, own).argmax(1)
-    nearest = []
-    for image, label in zip(x, y, strict=True):
-        others = own[told != label]
-        nearest.append(others[(others - image).flatten(1).norm(dim=1).argmin()])
-    return Patients(victim, x, y, torch.stack(nearest))
+    apart = torch.cdist(x.flatten(1), own.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    apart[told[None] == y[:, None]] = float("inf")
+    return Patients(victim, x, y, own[apart.argmin(1)])
 
 
 def ask(attack, group, row, eps, budget):
