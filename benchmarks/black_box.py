@@ -2,7 +2,7 @@
 
     python benchmarks/black_box.py [fundus chest derm] [--images real] [--patients 24] [--budget 5000]
 
-NES and Square see probabilities and are held to eps 4/255; the attacks that see labels, to 8/255. A question costs some
+NES, pixel by pixel and in blocks, and Square see probabilities and are held to eps 4/255; the attacks that see labels, to 8/255. A question costs some
 4 ms on 2 cores, so this may take hours: stop it when you like, it goes on where it was.
 """
 

@@ -21,6 +21,17 @@ def ours(model, x, target, steps, batch):
     return train_patch(model, x, target, steps=steps, batch=batch, scale=SCALE, angles=ANGLES, progress=False).patch
 
 
+class Probabilities(torch.nn.Module):
+    """A model as ART's estimator wants it: asked in double precision, and answering with probabilities."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, x):
+        return self.inner(x.float()).softmax(1)
+
+
 def art_classifier(model, x):
     """The model as ART wants it, for images like `x`."""
     from art.estimators.classification import PyTorchClassifier

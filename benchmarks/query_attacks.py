@@ -12,7 +12,7 @@ import time
 
 import torch
 from black_box import written
-from patch_training import art_classifier
+from patch_training import Probabilities, art_classifier
 
 from medattack_edu import open_clinic, studies
 
@@ -42,7 +42,8 @@ def peers(eps, budget):
 
 
 def _art(eps, budget):
-    from art.attacks.evasion import HopSkipJump, SquareAttack
+    from art.attacks.evasion import HopSkipJump, ProjectedGradientDescent, SquareAttack
+    from art.estimators.classification import QueryEfficientGradientEstimationClassifier
 
     def square(model, x, y, start):
         attack = SquareAttack(
@@ -58,7 +59,18 @@ def _art(eps, budget):
             x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy(), x_adv_init=start.cpu().numpy()
         )
 
-    return {"ART Square": ("numbers", square), "ART HopSkipJump": ("label", hop_skip_jump)}
+    def nes(model, x, y, start):
+        """ART's estimator behind its PGD, with as many questions a step as ours."""
+        samples = studies.NES_OPTIONS["NES"]["samples"]
+        guessing = QueryEfficientGradientEstimationClassifier(
+            art_classifier(Probabilities(model), x), num_basis=samples // 2, sigma=1e-3
+        )
+        attack = ProjectedGradientDescent(
+            guessing, eps=eps, eps_step=eps / 4, max_iter=budget // samples + 1, num_random_init=0, verbose=False
+        )
+        attack.generate(x.cpu().numpy(), torch.nn.functional.one_hot(y, 2).cpu().numpy())
+
+    return {"ART NES": ("numbers", nes), "ART Square": ("numbers", square), "ART HopSkipJump": ("label", hop_skip_jump)}
 
 
 def _foolbox(eps, budget):

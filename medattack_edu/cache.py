@@ -81,6 +81,17 @@ def _read(path):
         return None
 
 
+def is_whole(path):
+    """Whether this is a safetensors file that can be read, as far as its head tells."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
 @contextlib.contextmanager
 def alone(path):
     """Nobody else makes the same file meanwhile; where no lock can be had, somebody may, and both succeed."""

@@ -8,7 +8,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from medattack_edu import __version__
+from medattack_edu import __version__, runtime
 from medattack_edu.clinics.tasks import TASKS
 
 REPORTS = Path("reports")
@@ -18,6 +18,7 @@ FAILED, TO_MEND, STOPPED = 1, 2, 130  # exit codes; 130 is what shells call a st
 def main(argv=None):
     """Run one command. Returns the exit code: 0, or FAILED, TO_MEND (said in one line), STOPPED."""
     arguments = _understand(sys.argv[1:] if argv is None else list(argv))
+    runtime.anchor_paths()
     try:
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:
@@ -44,6 +45,7 @@ def run(arguments):
     from medattack_edu.course.run import run_lessons
 
     notebooks = _notebooks(arguments.lessons, "solutions" if arguments.solutions else "lessons")
+    out = arguments.out or (REPORTS / "solutions" if arguments.solutions else REPORTS)
     options = {
         "images": arguments.images,
         "device": arguments.device,
@@ -55,8 +57,8 @@ def run(arguments):
     if arguments.sweep:
         from medattack_edu.course.sweep import run_sweep
 
-        return run_sweep(notebooks, arguments.out, sweep=read_sweep(arguments.sweep), **options)
-    return run_lessons(notebooks, arguments.out, **options)
+        return run_sweep(notebooks, out, sweep=read_sweep(arguments.sweep), **options)
+    return run_lessons(notebooks, out, **options)
 
 
 def rehearse(arguments):
@@ -217,7 +219,7 @@ def _understand(argv):
 
 def _add_run_options(parser):
     _add_lessons(parser)
-    parser.add_argument("--out", type=Path, default=REPORTS, help="folder for the pages (default: reports)")
+    parser.add_argument("--out", type=Path, help="folder for the pages (default: reports, or reports/solutions)")
     parser.add_argument(
         "-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
         help="set a parameter of the lessons, n=16 or eps=2/255; may be repeated",

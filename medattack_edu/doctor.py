@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medattack_edu import __version__, container, runtime
+from medattack_edu import cache as cache_files
 
 GB = 1e9
 OLDEST_PYTHON = (3, 11)
@@ -144,7 +145,9 @@ def victims():
     from medattack_edu.clinics.tasks import TASKS
     from medattack_edu.models.victims import cached_names
 
-    cached = cached_names()
+    cached = [
+        name for name in cached_names() if cache_files.is_whole(runtime.cache_dir("victims") / f"{name}.safetensors")
+    ]
     counts = {name: sum(stem.startswith(f"{name}-victim") for stem in cached) for name in TASKS}
     here = ", ".join(f"{name} {count or 'none'}" for name, count in counts.items())
     waiting = "" if all(counts.values()) else "; trained on first use, or now: medattack prepare"
@@ -174,6 +177,7 @@ LINES = {
 
 def _images_of(name):
     """What `open_clinic(name)` would take, as (words, advice)."""
+    from medattack_edu.clinics import folder as images_in_folder
     from medattack_edu.clinics import medmnist, phantoms
 
     setting = runtime.images_setting()
@@ -182,13 +186,23 @@ def _images_of(name):
     if setting == "phantom" or (setting == "auto" and not fetched):
         return "phantoms" if phantoms.place(name, SIZE).exists() else "phantoms, to be drawn on first use", ""
     if setting in ("auto", "medmnist") or (setting == "real" and not root):
+        if fetched and not cache_files.is_whole(medmnist.place(name, SIZE)):
+            return "MedMNIST, damaged", f"Fetch them anew: medattack fetch {name}"
         advice = "" if fetched else f"Fetch them (medattack fetch {name}), or unset MEDATTACK_IMAGES."
         return f"MedMNIST{'' if fetched else ', not fetched'}", advice
     folder = root if setting == "real" else Path(setting).expanduser()
     variable = "MEDATTACK_DATA" if setting == "real" else "MEDATTACK_IMAGES"
-    if any((place / "train").is_dir() for place in (folder, folder / name)):
-        return f"the folder {folder}", ""
-    return f"nothing in {folder}", f"Set {variable} to a folder that holds {name}/train and {name}/test, or unset it."
+    other = "" if setting == "real" else " Or is it to be one of auto, phantom, medmnist, real?"
+    if not any(images_in_folder.holds_train(place) for place in (folder, folder / name)):
+        return (
+            f"nothing in {folder}",
+            f"Set {variable} to a folder that holds {name}/train and {name}/test, or unset it.{other}",
+        )
+    try:
+        images_in_folder.look(folder, name)
+    except (ValueError, OSError) as error:
+        return f"not as they should be in {folder}", _first_line(error)
+    return f"the folder {folder}", ""
 
 
 def _version(package):

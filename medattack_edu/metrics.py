@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from medattack_edu.attacks import _asking
-from medattack_edu.attacks._inputs import check_eval
+from medattack_edu.attacks._inputs import check_eval, check_images, check_target
 from medattack_edu.attacks.patches import ANGLES, place, random_placements
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
@@ -210,11 +210,16 @@ def evaluate(model, x, y):
     """How a two-class model does on images x (N, C, H, W) in [0, 1] with labels y (N,).
 
     Raises:
-        ValueError: if the model is in training mode, or doesn't answer with two finite logits an image.
+        ValueError: if the model is in training mode, or doesn't answer with two finite logits an image; if these are no images
+            in [0, 1], or not a label 0 or 1 for each.
     """
     check_eval(model)
-    if len(x) != len(y):
-        raise ValueError(f"x holds {len(x)} images and y {len(y)} labels. Each image needs one label.")
+    check_images(x)
+    check_labels_of(x, y)
+    if len(y) and (y.min() < 0 or y.max() > 1):
+        raise ValueError(
+            f"y holds labels from {int(y.min())} to {int(y.max())}; evaluate knows 0, healthy, and 1, the disease."
+        )
     answers = logits(model, x)
     if answers.ndim != 2 or answers.shape[1] != 2:
         raise ValueError(
@@ -228,6 +233,12 @@ def as_saved(x):
     return (x * 255).round().clamp(0, 255) / 255
 
 
+def check_labels_of(x, y):
+    """Raise a ValueError unless y (N,) holds one label for each of the images x (N, C, H, W)."""
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"x holds {len(x)} images and y has the shape {tuple(y.shape)}. Each image needs one label.")
+
+
 def attack_success(model, x, x_adv, y):
     """Success of an attack: the share of images, right before, that are wrong after.
 
@@ -237,7 +248,12 @@ def attack_success(model, x, x_adv, y):
         model: maps images to logits (N, classes).
         x, x_adv: images before and after, both (N, C, H, W).
         y: true labels (N,).
+
+    Raises:
+        ValueError: if the model is in training mode, or images and labels don't belong together.
     """
+    check_eval(model)
+    check_labels_of(x, y)
     if x.shape != x_adv.shape:
         raise ValueError(
             f"x and x_adv are the same images before and after; got {tuple(x.shape)} and {tuple(x_adv.shape)}."
@@ -299,11 +315,13 @@ def patch_success(model, x, patch, target, *, placements=8, angle=None, scale=0.
         A PatchSuccess. The model sees each patched image rounded to 8 bits, so `after_saving` is the same number.
 
     Raises:
-        ValueError: if there is no placement to try, or as `attacks.place` does.
+        ValueError: if there is no placement to try or no such class, or as `attacks.place` does.
     """
     if placements < 1:
         raise ValueError(f"placements={placements}: each image needs one or more.")
-    before = logits(model, x).argmax(1).cpu()
+    answers = logits(model, x)
+    check_target(target, answers.shape[1])
+    before = answers.argmax(1).cpu()
     counted = before != target
     rows = torch.nonzero(counted).flatten()
     angles = ANGLES if angle is None else (angle, angle)

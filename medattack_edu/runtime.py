@@ -17,6 +17,7 @@ from pathlib import Path
 from medattack_edu import container
 
 PREPARED = (".safetensors", ".json")  # what `medattack prepare` leaves behind
+SOURCES = ("auto", "phantom", "medmnist", "real")  # of images; whatever else a setting says is the path of a folder
 OWN = ("progress", "jupyter")  # folders of one learner's own, of which nobody reads another's
 # Bytes that a network's layers take for each byte of an image, all of them kept for a gradient or each only in passing.
 # Networks of the ImageNet kind keep 60 (GoogLeNet, frozen) to 220 (DenseNet-121, as trained).
@@ -37,9 +38,12 @@ def device():
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"MEDATTACK_DEVICE={wanted}, but this PyTorch sees no GPU. Unset it, or set it to cpu.")
     try:
-        return torch.device(wanted)
-    except RuntimeError as error:
-        raise ValueError(f"MEDATTACK_DEVICE={wanted!r} is no device. Use cpu or cuda.") from error
+        here = torch.device(wanted)
+    except RuntimeError:
+        here = None
+    if here is None or here.type not in ("cpu", "cuda"):
+        raise ValueError(f"MEDATTACK_DEVICE={wanted!r} is no device of this course. Use cpu or cuda.")
+    return here
 
 
 def device_label():
@@ -109,6 +113,20 @@ def strict():
 def images_setting():
     """Which images `open_clinic` takes when it isn't told: ``MEDATTACK_IMAGES``, else ``auto``."""
     return os.environ.get("MEDATTACK_IMAGES") or "auto"
+
+
+def anchor_paths():
+    """Make the relative paths in this process's settings absolute, for the kernels that it starts in other folders."""
+    for name in ("MEDATTACK_DATA", "MEDATTACK_CACHE", "MEDATTACK_IMAGES"):
+        if value := os.environ.get(name):
+            os.environ[name] = (
+                anchored(value) if name == "MEDATTACK_IMAGES" else str(Path(value).expanduser().absolute())
+            )
+
+
+def anchored(images):
+    """What ``images=`` may be, the path of a folder made absolute."""
+    return images if images in SOURCES else str(Path(images).expanduser().absolute())
 
 
 def data_root():

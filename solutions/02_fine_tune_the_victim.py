@@ -118,7 +118,7 @@ for name, labels in (("training", training.labels), ("validation", validation.la
 # | network, pre-trained on ImageNet | ResNet-50 | EfficientNet-Lite0 |
 # | image | 224 x 224 pixels | 128 x 128 |
 # | new end | two linear layers (128, then 2), with dropout 0.2 | dropout 0.2, one linear layer |
-# | what is trained | all layers | for the victim all but the first three blocks, which see edges and textures; below you try other ways |
+# | what is trained | all layers | for the victim all but the first five of 16 blocks, which see edges and textures; below you try other ways |
 # | optimiser | SGD, learning rate 0.001, momentum 0.9, batch 32 | AdamW, batch 16, the learning rate rises and falls once |
 # | how long | up to 300 epochs | a few |
 # | augmentation | shear, zoom, rotation, shift, horizontal flip | the same kinds, milder |

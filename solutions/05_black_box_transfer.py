@@ -354,9 +354,10 @@ show.transfer(matrix, "Right answers turned, eps = 4/255")
 # top to bottom, with the intervals: they are wide, because so few patients are.
 #
 # On average the two surrogates that began with ImageNet betray it more than the two that didn't, and the twin most of all. It
-# shares no patient with the victim, nor its trained weights. What it shares is the **start**: what the network had learnt
-# to look at before it saw its first patient. In a hospital's brochure, "fine-tuned from ImageNet" next to the name of an
-# architecture is what an attacker needs.
+# shares no patient with the victim, no order in which they were seen, and none of the weights that training changed. What it
+# shares is the **start**: what the network had learnt to look at before it saw its first patient. Its first five blocks even
+# stayed as ImageNet made them, in the hospital as at your place (lesson 02 told why). In a hospital's brochure, "fine-tuned
+# from ImageNet" next to the name of an architecture is what an attacker needs.
 #
 # Is it ImageNet as such, or that very start? *Relative* learnt from the same photographs, but has other weights. How far it gets,
 # compared with scratch and with noise, differs from clinic to clinic: read yours with the intervals.

@@ -853,8 +853,9 @@ claim("the label holds all the way", all(held))
 # ## A thousand questions
 #
 # The same attacks with five times the budget, on patients of this clinic. That takes minutes the first time, then it is kept, and
-# with `long_curves = False` in the parameters it is left out: go on to the next section then. NES (in blocks, as yours) and Square
-# see probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
+# with `long_curves = False` in the parameters it is left out: go on to the next section then. NES stands there twice, in blocks, as
+# yours, and pixel by pixel, as its paper has it. Both and Square see probabilities and may change a pixel by 4/255; the two that
+# see labels may change it by 8/255.
 #
 # ### Predict
 #
@@ -865,9 +866,9 @@ claim("the label holds all the way", all(held))
 # %% jupyter={"source_hidden": true}
 if long_curves:
     study = studies.queries(here)
-    figure, axes = show.picture(11.5, 4.3, 1, 2, alt="Success against queries for four attacks, one panel for each class.", sharey=True)
+    figure, axes = show.picture(11.5, 4.3, 1, 2, alt="Success against queries for five attacks, one panel for each class.", sharey=True)
     for label, ax in enumerate(axes):
-        for (name, outcome), colour, style in zip(study.items(), show.LINES, show.STYLES, strict=False):
+        for (name, outcome), colour, style in zip(study.items(), show.LINES, show.STYLES * 2, strict=False):
             grid = range(0, outcome.budget + 1, 10)
             ax.step(grid, [outcome.success(within=q, label=label) for q in grid], style, where="post", color=colour, linewidth=2.2, label=name)
         ax.set(xlabel="queries about a patient", title=f"truth: {names[label]}, n = {outcome.success(label=label).n}", ylim=(-0.03, 1.03))

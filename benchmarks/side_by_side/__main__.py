@@ -1,6 +1,7 @@
 """The command: measures every part, and writes `side_by_side.md`, two pictures and `measured.json` into a folder."""
 
 import argparse
+import datetime
 import json
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import torch
 
 from benchmarks.side_by_side import figures, gradients, growth, page, patches, peers, questions
 from benchmarks.side_by_side.rounds import Run, both, in_turns
-from medattack_edu import attacks, freeze, metrics, open_clinic, runtime
+from medattack_edu import attacks, cache, freeze, metrics, models, open_clinic, runtime
 from medattack_edu.attacks import place, random_placements
 from medattack_edu.clinics.tasks import TASKS
 from medattack_edu.models.small_cnn import SmallCNN
 
 PARTS = ("FGS", "PGD-10", "PGD-20", "early stop", "NES", "Square", "patch", "growth")
+CODE = [Path(package.__file__).parent for package in (attacks, models)]  # what is measured
 TOLERANCE = 1e-6  # two results that differ by less are the same
 TARGET, UNSEEN, SCALE, ANGLES = 1, 32, 0.4, 22.5  # of the patches
 
@@ -24,7 +26,7 @@ def main(arguments=None):
     options.out.mkdir(parents=True, exist_ok=True)
     libraries = peers.find(Path("build/peers"), install=not (options.quick or options.offline))
     scene = tiny_scene() if options.quick else clinic_scene(options)
-    measured = known(options.out / "measured.json", page.machine(options.threads), libraries, scene["words"])
+    measured = known(options.out / "measured.json", options, libraries, scene["words"])
     for name in options.parts:
         print(f"{name} ...", flush=True)
         if name == "growth":
@@ -41,23 +43,24 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__)
     parser.add_argument("--clinic", default="derm", choices=tuple(TASKS), help="whose victim and patients")
     parser.add_argument("--images", default="phantom", help="phantom, medmnist, real or a path")
-    parser.add_argument("--batch", type=int, default=8, help="images")
+    parser.add_argument("--batch", type=int, default=16, help="images")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--queries", type=int, default=43, help="questions an image, of NES and Square")
+    parser.add_argument("--queries", type=int, default=83, help="questions an image, of NES and Square")
     parser.add_argument("--patch-steps", type=int, default=20)
     parser.add_argument("--patch-batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--parts", nargs="+", default=PARTS, choices=PARTS, help="measure these; the others stay as they were"
     )
-    parser.add_argument("--out", type=Path, default=Path("reports/bench"))
+    parser.add_argument("--out", type=Path, help="default: reports/bench, or reports/bench-quick")
     parser.add_argument("--offline", action="store_true", help="install no library that isn't here")
     parser.add_argument(
         "--quick", action="store_true", help="a tiny model and few images: tries the command, measures nothing"
     )
     options = parser.parse_args(arguments)
     if options.quick:
-        options.batch, options.rounds, options.queries, options.patch_steps, options.patch_batch = 4, 1, 22, 2, 2
+        options.batch, options.rounds, options.queries, options.patch_steps, options.patch_batch = 4, 1, 42, 2, 2
+    options.out = options.out or Path("reports/bench-quick" if options.quick else "reports/bench")
     return options
 
 
@@ -194,7 +197,8 @@ def question_part(attack):
             "unit": "milliseconds a question",
             "images": len(scene["x"]),
             "words": f"About {options.queries} questions an image, {len(scene['x'])} images, eps 2/255: too few and too small to "
-            "succeed often, on purpose, so that all ask about as many. Who stops asking about an image that is done asks fewer.",
+            "succeed often, on purpose, so that all ask about as many. Who stops asking about an image that is done asks fewer. *A "
+            f"step* is {STEP_OF[attack]}, for one image; some libraries ask about it more often than it needs.",
             "rows": [row(run, success=success(scene, run)) for run in runs],
         }
 
@@ -218,12 +222,14 @@ def patch_part(scene, options, libraries):
         "kind": "patch",
         "title": f"Training a patch, {options.patch_steps} steps of {options.patch_batch}",
         "unit": "seconds",
-        "words": f"The same images, steps and placements. *Target probability*: its mean over {len(unseen)} unseen patients, the patch "
+        "words": f"The same pool of images, the same steps, batch and ranges of placement; each library draws from them on its own. "
+        f"*Target probability*: its mean over {len(unseen)} unseen patients, the patch "
         "placed by the same operator; after so few steps it says that the training works, not how strong it is.",
         "rows": [row(run, success=sure(run)) for run in runs],
     }
 
 
+STEP_OF = {"NES": f"an estimate from {questions.SAMPLES} questions", "Square": "a square that is proposed"}
 MEASURE = {
     "FGS": gradient_part(None),
     "PGD-10": gradient_part(10),
@@ -237,14 +243,21 @@ MEASURE = {
 
 def row(run, *, success=None, unlike=None):
     """A Run as it is written to JSON."""
-    kept = {name: getattr(run, name) for name in ("who", "model", "problem", "seconds", "wall", "asked")}
+    kept = {name: getattr(run, name) for name in ("who", "model", "problem", "seconds", "wall", "asked", "steps")}
     return kept | {"success": success, "unlike": unlike}
 
 
-def known(path, machine, libraries, setting):
-    """What was measured before, if it was on this machine and with the same versions; else an empty start."""
+SAME = ("machine", "libraries", "setting", "code", "arguments")  # of two measurements that stand on one page
+
+
+def known(path, options, libraries, setting):
+    """What was measured before, if it was of this code, on this machine, with the same versions and arguments; else an empty start."""
+    names = ("clinic", "images", "batch", "rounds", "queries", "patch_steps", "patch_batch", "threads")
     fresh = {
-        "machine": machine,
+        "date": datetime.date.today().isoformat(),
+        "arguments": " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in names),
+        "code": cache.digest_of(sorted(path for folder in CODE for path in folder.glob("*.py"))),
+        "machine": page.machine(options.threads),
         "libraries": {name: found._asdict() for name, found in libraries.items()},
         "setting": setting,
         "parts": {},
@@ -254,8 +267,7 @@ def known(path, machine, libraries, setting):
         before = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return fresh
-    same = all(before.get(name) == fresh[name] for name in ("machine", "libraries", "setting"))
-    return before if same else fresh
+    return before if all(before.get(name) == fresh[name] for name in SAME) else fresh
 
 
 def write(measured, out):

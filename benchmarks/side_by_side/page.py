@@ -36,8 +36,9 @@ def _processor():
 def as_run(row):
     """A Run again, from a row as it is written to JSON."""
     return Run(
-        row["who"], row["model"], problem=row["problem"], seconds=row["seconds"], wall=row["wall"], asked=row["asked"]
-    )
+        row["who"], row["model"], problem=row["problem"], seconds=row["seconds"], wall=row["wall"], asked=row["asked"],
+        steps=row["steps"],
+    )  # fmt: skip
 
 
 def yardstick(part, who):
@@ -64,7 +65,8 @@ def page(measured):
     lines = [
         "# Speed, side by side",
         "",
-        "Made by `make bench`; written by the command and not by hand. Lower is faster everywhere.",
+        f'Made on {measured["date"]} by `make bench ARGS="{measured["arguments"]}"`, from the code with the digest '
+        f"{measured['code']}; written by the command and not by hand. Lower is faster everywhere.",
         "",
         "- " + ", ".join(f"{name} {value}" for name, value in here.items()),
         f"- {measured['setting']}",
@@ -83,8 +85,8 @@ def page(measured):
 
 
 HOW_TIMED = (
-    "Seconds are processor time (on a GPU: time on the clock), which a neighbour on the machine disturbs less. Everything "
-    "runs in turns; the first round warms up and isn't counted. A number is the median over the rounds, with the smallest and "
+    "Seconds are processor time, which a neighbour on the machine disturbs less (with several threads, or on a GPU: time on the "
+    "clock). Everything runs in turns, in another order each round; the first round warms up and isn't counted. A number is the median over the rounds, with the smallest and "
     "the largest behind it; a share is taken within each round."
 )
 MODELS = (
@@ -112,19 +114,20 @@ def _gradient_table(part):
 
 def _questions_table(part):
     limit = yardstick(part, "limit")
-    lines = _head("who", "model", "ms a question", "of the limit", "questions an image", "success")
+    lines = _head("who", "model", "ms a question", "of the limit", "questions an image", "ms a step", "success")
     for row in part["rows"]:
         run = as_run(row)
         if row["problem"]:
-            lines.append(_missing(row, 6))
+            lines.append(_missing(row, 7))
             continue
         each = run.each and Spread(*(1000 * value for value in run.each))
         share = None
         if limit and each:
             pairs = zip(run.seconds, run.asked, limit.seconds, limit.asked, strict=True)
             share = Spread.of([(mine / asked) / (theirs / others) for mine, asked, theirs, others in pairs])
+        steps = run.steps and Spread.of([1000 * seconds / part["images"] / run.steps for seconds in run.seconds])
         lines.append(_row(row["who"], row["model"], told(each), told(share), f"{run.asked[0] / part['images']:.0f}",
-                          _share(row["success"])))  # fmt: skip
+                          told(steps), _share(row["success"])))  # fmt: skip
     return lines
 
 

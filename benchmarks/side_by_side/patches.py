@@ -8,7 +8,10 @@ from benchmarks.side_by_side.rounds import Run
 
 def runs(models, x, target, steps, batch, found):
     """A list of `Run`, as in `gradients`. target: the class that the patch is to speak for."""
-    every = [Run("medattack", "frozen", lambda: ours(models["frozen"].model, x, target, steps, batch))]
+    every = [
+        Run("medattack", kind, lambda w=models[kind]: ours(w.model, x, target, steps, batch))
+        for kind in ("frozen", "as trained")
+    ]
     for name in ("ART", "Foolbox", "torchattacks", "CleverHans"):
         if found[name].problem or name != "ART":
             every.append(Run(name, problem=found[name].problem or "has no patch training"))

@@ -7,13 +7,13 @@ minus one, Adam), ART the estimator of Ilyas et al. behind its PGD. What is comp
 import numpy as np
 import torch
 
-from benchmarks.patch_training import art_classifier
+from benchmarks.patch_training import Probabilities, art_classifier
 from benchmarks.side_by_side.rounds import Run
 from medattack_edu import attacks, runtime
 from medattack_edu.attacks._asking import BATCH
 
 EPS = 2 / 255
-SAMPLES = 20  # questions of one estimate
+SAMPLES = 40  # questions of one estimate: what ours and ART's take if they aren't told
 SIGMA = 1e-3
 AREA = 0.05
 STEP = EPS / 4
@@ -21,18 +21,22 @@ STEP = EPS / 4
 
 def runs(models, x, y, attack, queries, found):
     """A list of `Run`, as in `gradients`; attack: "NES" or "Square". queries: a patient."""
-    size = queries if attack == "Square" else max(1, queries // SAMPLES)  # steps, as the libraries count them
+    steps = queries if attack == "Square" else max(1, queries // SAMPLES)  # proposals, or estimates
 
     def run(who, kind, call, size):
         model = models[kind].model
-        return Run(who, kind, lambda: call(model, x, y, attack, size), lambda: call(model, x[:2], y[:2], attack, size))
+        brief = lambda: call(model, x[:2], y[:2], attack, size)  # noqa: E731
+        return Run(who, kind, lambda: call(model, x, y, attack, size), brief, steps=steps)
 
-    every = [run("limit", "frozen", limit, queries), run("medattack", "frozen", ours, queries)]
+    every = [
+        run("limit", "frozen", limit, queries),
+        *(run("medattack", kind, ours, queries) for kind in ("frozen", "as trained")),
+    ]
     for name, (attacks_there, call) in LIBRARIES.items():
         if found[name].problem or attack not in attacks_there:
             every.append(Run(name, problem=found[name].problem or f"has no {attack}"))
         else:
-            every += [run(name, kind, call, size) for kind in models]
+            every += [run(name, kind, call, steps) for kind in models]
     return every
 
 
@@ -71,24 +75,14 @@ def art(model, x, y, attack, size):
     return torch.from_numpy(walk.generate(x.cpu().numpy(), truth)).to(x)
 
 
-class Probabilities(torch.nn.Module):
-    """A model as ART's estimator wants it: asked in double precision, and answering with probabilities."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.inner = model
-
-    def forward(self, x):
-        return self.inner(x.float()).softmax(1)
-
-
 def torchattacks(model, x, y, attack, size):
     import torchattacks
 
     if attack == "Square":
         return torchattacks.Square(model, norm="Linf", eps=EPS, n_queries=size, n_restarts=1, p_init=AREA)(x, y)
+    together = max(1, BATCH // len(x))  # directions at once, each for all images
     return torchattacks.SPSA(
-        model, eps=EPS, delta=SIGMA, lr=STEP, nb_iter=size, nb_sample=SAMPLES // 2, max_batch_size=BATCH
+        model, eps=EPS, delta=SIGMA, lr=STEP, nb_iter=size, nb_sample=SAMPLES // 2, max_batch_size=together
     )(x, y)
 
 

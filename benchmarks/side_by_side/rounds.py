@@ -1,6 +1,7 @@
 """Time runs against each other: in turns, so that whatever disturbs the machine disturbs all of them alike."""
 
 import copy
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -45,8 +46,9 @@ class Run:
         go: a function without arguments, that returns what was made.
         warm: a shorter one to warm up with, or None for `go`.
         result: what it returned at last. problem: why it couldn't be run, if so.
-        seconds: of each round, of the processor; on a GPU of the clock. wall: the same, of the clock always.
+        seconds: of each round, of the processor; with several threads, or on a GPU, of the clock. wall: of the clock always.
         asked: images that the model answered for, in each round.
+        steps: of the attack, as its library counts them; 0 where that says nothing.
     """
 
     who: str
@@ -58,6 +60,7 @@ class Run:
     seconds: list = field(default_factory=list)
     wall: list = field(default_factory=list)
     asked: list = field(default_factory=list)
+    steps: int = 0
 
     def per(self, other):
         """The Spread of its time as a share of another run's in the same round; None if one of the two wasn't run."""
@@ -82,14 +85,16 @@ def both(model):
 def in_turns(runs, models, rounds):
     """Run every one of `runs` once a round, after a round that warms up and isn't counted. They are changed in place.
 
-    A run that fails says so in its `problem` and has no part in the rounds.
+    Each round has an order of its own, so that nobody always follows the same neighbour. A run that fails says so in its
+    `problem`, and what was measured of it is dropped.
 
     Args:
         runs: a list of `Run`. models: {name: Watched}. rounds: how many.
     """
+    dice = random.Random(0)
     for number in range(rounds + 1):
         going = [run for run in runs if run.go is not None and not run.problem]
-        for run in going[number % max(1, len(going)) :] + going[: number % max(1, len(going))]:
+        for run in dice.sample(going, len(going)):
             _once(run, models, counted=number > 0)
 
 
@@ -102,11 +107,12 @@ def _once(run, models, counted):
         run.result = (run.go if counted or run.warm is None else run.warm)()
     except Exception as error:  # noqa: BLE001  whatever it is, it is news of this library and ends no other's measurement
         run.problem = f"failed ({type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]})"
+        run.seconds, run.wall, run.asked = [], [], []
         return
     _wait()
     processor, wall = time.process_time() - processor, time.perf_counter() - wall
     if counted:
-        run.seconds.append(wall if on_a_gpu() else processor)
+        run.seconds.append(wall if on_a_gpu() or torch.get_num_threads() > 1 else processor)
         run.wall.append(wall)
         run.asked.append(watched.images - before if watched else 0)
 

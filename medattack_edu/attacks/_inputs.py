@@ -1,9 +1,11 @@
 """The one check of what comes into an attack. Each message says what came, what was expected and what to do."""
 
 import math
+import numbers
 
 import torch
 
+ROUNDING = 1e-6  # that a pixel may lie beyond 0 and 1: resizing in single precision leaves as much
 ROW_SUM_TOLERANCE = 1e-4  # logits of an image that add up to 1 this closely, all of them in [0, 1], are probabilities
 
 
@@ -12,6 +14,7 @@ def check_inputs(model, x, y, *, eps, norm="inf", target=None):
 
     The model answers for one image, to see that it gives finite logits. `norm` is what eps is measured in: see `check_eps`.
     """
+    check_white_box(model)
     check_images(x)
     check_eps(eps, x, norm)
     check_eval(model)
@@ -82,15 +85,15 @@ def check_images(x):
         raise ValueError(f"x must hold floats in [0, 1]; got {x.dtype}. For bytes, x.float() / 255.")
     if not len(x):
         return
-    low, high = x.min().item(), x.max().item()
+    low, high = (value.item() for value in x.aminmax())
     if math.isnan(low) or math.isnan(high):
         raise ValueError("x holds NaN. Look at the images before you attack them.")
-    if low < 0 and high > 1:
+    if low < -ROUNDING and high > 1 + ROUNDING:
         raise ValueError(
             f"x runs from {low:.2f} to {high:.2f}, so it looks normalised. Models in this course take pixels in [0, 1] and "
             "normalise inside."
         )
-    if low < 0 or high > 1:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         hint = " Divide by 255." if high > 2 else ""
         raise ValueError(f"x runs from {low:.2f} to {high:.2f}. Models in this course take pixels in [0, 1].{hint}")
 
@@ -135,12 +138,34 @@ def check_labels(labels, x, name):
         raise ValueError(f"x is on {x.device} and {name} on {labels.device}. Move one with .to(...).")
 
 
+def check_white_box(model):
+    """A model, whose gradient can be taken: not an `Oracle`, which only answers."""
+    if hasattr(model, "reveals"):
+        raise ValueError(
+            "This attack needs a gradient, and an Oracle only answers. Give it the model itself, or a surrogate; "
+            "nes_attack, square_attack, label_only_attack and hop_skip_jump ask an Oracle."
+        )
+
+
+def check_target(target, classes):
+    """The number of a class, of so many."""
+    if (
+        not isinstance(target, numbers.Integral | torch.Tensor)
+        or not 0 <= int(target) < classes
+        or int(target) != target
+    ):
+        raise ValueError(f"target={target!r} is not a class: the model knows 0 to {classes - 1}.")
+
+
 def check_eval(model, whose="The model"):
     """A module in eval mode, or a plain function."""
-    if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError(
-            f"{whose} is in training mode, where its answers depend on the batch. Call model.eval() first."
-        )
+    if isinstance(model, torch.nn.Module):
+        for part, module in model.named_modules():
+            if module.training:
+                where = f", in its part {part!r}," if part else ""
+                raise ValueError(
+                    f"{whose} is{where} in training mode, where its answers depend on the batch. Call model.eval() first."
+                )
 
 
 def check_finite(answers):
@@ -153,14 +178,25 @@ def check_finite(answers):
 
 def check_logits(model, x):
     """The number of classes, if the model answers with finite logits (N, classes)."""
-    with torch.no_grad():
-        logits = model(x)
+    try:
+        with torch.no_grad():
+            logits = model(x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"The model can't take these images, {x.dtype} {tuple(x.shape[1:])} each: {reason} "
+            "The models of this course take torch.float32, and (3, height, width): RGB first, grey in three channels."
+        ) from error
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"The model must answer with logits (N, classes); for {len(x)} image it gave {shape}.")
+    if logits.shape[1] < 2:
+        raise ValueError("The model answers with one logit an image. Attacks need one for each class, two or more.")
     check_finite(logits)
     sums_to_one = ((logits.sum(1) - 1).abs() < ROW_SUM_TOLERANCE).all()
-    if logits.shape[1] > 1 and sums_to_one and logits.min() >= 0:
+    if sums_to_one and logits.min() >= 0:
         raise ValueError(
             "The model answers with probabilities. Attacks need logits: take the softmax out of the model, because its "
             "gradient vanishes where the model is sure."

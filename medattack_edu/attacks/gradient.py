@@ -1,5 +1,7 @@
 """White-box attacks: the attacker knows the model and follows its gradient. Noise, their control, stands first."""
 
+import numbers
+
 import torch
 import torch.nn.functional as F
 
@@ -112,10 +114,10 @@ def pgd(
 
 def walk(model, x_adv, x, y, eps, steps, step_size, norm, momentum, target, stop_when_fooled):
     """The loop of `pgd`, from the start `x_adv`: step, project, and again."""
-    going = torch.arange(len(x), device=x.device)  # rows of the images that are still being attacked
-    direction = torch.zeros_like(x)
+    rows = slice(None)  # of the images that are still being attacked
+    direction = torch.zeros_like(x) if momentum else None
     for _ in range(steps):
-        now, rows = x_adv[going], going
+        now = x_adv[rows]
         gradient, logits = input_gradient(model, now, y[rows], None if target is None else target[rows])
         if momentum:
             direction[rows] = momentum * direction[rows] + gradient / length(gradient, "1")
@@ -125,10 +127,10 @@ def walk(model, x_adv, x, y, eps, steps, step_size, norm, momentum, target, stop
             x_adv = moved
             continue
         on = ~fooled(logits, y[rows], None if target is None else target[rows])
-        x_adv[rows[on]] = moved[on]
-        going = rows[on]
-        if not len(going):
+        rows = torch.arange(len(x), device=x.device)[rows][on]
+        if not len(rows):
             break
+        x_adv[rows] = moved[on]
     return x_adv
 
 
@@ -148,7 +150,7 @@ def smallest_eps(model, x, y, *, attack=pgd, largest=16 / 255, halvings=7, targe
     Returns:
         eps (N,), float: 0 where the model answered so before, infinity where even `largest` doesn't suffice.
     """
-    check_inputs(model, x, y, eps=largest, target=target)
+    check_inputs(model, x, y, eps=largest, norm=options.get("norm", "inf"), target=target)
 
     def falls(rows, eps):
         """Which of these images fall to the attack of this size (M,)."""
@@ -255,15 +257,15 @@ def check_walk(x, steps, step_size, norm, restarts, random_start, momentum):
     """Raise a ValueError for options that `pgd` can't follow."""
     if norm not in ("inf", "2"):
         raise ValueError(f'norm={norm!r}: "inf" and "2" are the norms that pgd knows.')
-    if steps < 0 or int(steps) != steps:
-        raise ValueError(f"steps={steps}: give a whole number, 0 or more.")
-    if restarts < 1:
-        raise ValueError(f"restarts={restarts}: there must be at least one walk.")
+    if not isinstance(steps, numbers.Real) or steps < 0 or int(steps) != steps:
+        raise ValueError(f"steps={steps!r}: give a whole number, 0 or more.")
+    if not isinstance(restarts, numbers.Integral) or restarts < 1:
+        raise ValueError(f"restarts={restarts!r}: a whole number, there must be at least one walk.")
     if restarts > 1 and not random_start:
         raise ValueError(f"restarts={restarts} without random_start would walk the same way each time.")
     if step_size is not None and torch.as_tensor(step_size).numel() not in (1, len(x)):
         raise ValueError(
-            f"step_size must be one number, or one for each of the {len(x)} images; got {tuple(step_size.shape)}."
+            f"step_size must be one number, or one for each of the {len(x)} images; got {tuple(torch.as_tensor(step_size).shape)}."
         )
     if step_size is not None and not (torch.as_tensor(step_size) > 0).all():
         raise ValueError(f"step_size={step_size}: a step is longer than 0. For the default leave it out.")

@@ -33,11 +33,12 @@ def label_only_attack(
     ids=None,
     on_step=None,
 ):
-    """The label-only attack of Ilyas et al. (2018, arXiv 1804.08598, section 2.4): an estimated gradient of a counted vote.
+    """After the label-only attack of Ilyas et al. (2018, arXiv 1804.08598, section 2.4): the gradient of a counted vote.
 
     A label has no slope, but the share of noisy copies that still carry it has one. This Monte Carlo score takes the
     place of the probability in an NES estimate. From an image of the wanted class the attack moves in: as close to x as the
-    label holds, a step up the score, and again.
+    label holds, a step up the score, and again. The authors shrink the ball by little steps, and step back where the label is
+    lost; here the border is found by halving, and few votes are counted at many points: it takes fewer questions.
 
     Args:
         oracle: an `Oracle` that reveals labels (or more, of which only the label is used).
@@ -66,6 +67,8 @@ def label_only_attack(
 
         u = draw(torch.randn, (samples // 2, *image.shape), image, generator)
         values = score(torch.cat([image + size * u, image - size * u]))
+        if values.min() == 1:
+            return u.mean(0), 1.0
         ahead, behind = values.view(2, -1, 1, 1, 1)
         return ((ahead - behind) / (2 * size) * u).mean(0), values.mean().item()
 
@@ -91,6 +94,8 @@ def hop_skip_jump(oracle, x, y, start, *, eps, queries=5000, samples=100, genera
         u = draw(torch.randn, (round(samples * step**0.5), *image.shape), image, generator)
         points = u.mul_(size).add_(image).clamp_(0, 1)  # in place: there may be a thousand of them
         share = holds(points)
+        if share.min() == 1:
+            return (points - image).mean(0), 1.0
         votes = share - share.mean()  # they add up to 0, so what all points have in common, the image, drops out
         return torch.tensordot(votes, points, 1) / len(points), share.mean().item()
 
@@ -100,7 +105,12 @@ def hop_skip_jump(oracle, x, y, start, *, eps, queries=5000, samples=100, genera
 
 
 def move_in(oracle, x, y, start, eps, queries, climb, reach, ids, on_step):
-    """What both attacks share: from `start` in to the border, a step along it to where there is room, and in again."""
+    """What both attacks share: from `start` in to the border, a step along it to where there is room, and in again.
+
+    `climb` takes the answering function, an image at the border, the size of the noise and the step's number, and gives a
+    direction and the share of its points that hold. Where all hold, no direction is better than another: any one, the mean of
+    those drawn, leads on along the border, as in the code of HopSkipJump's authors.
+    """
     ids = check_asking(oracle, x, y, eps=eps, queries=queries, ids=ids, needs=("label", "probabilities", "logits"))
     check_images(start)
     if start.shape != x.shape:

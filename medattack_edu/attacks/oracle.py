@@ -94,7 +94,7 @@ class Oracle:
             ValueError: if these are no images in [0, 1], or not one id for each.
         """
         check_images(x)
-        ids = list(range(len(x))) if ids is None else torch.as_tensor(ids).tolist()
+        ids = list(range(len(x))) if ids is None else patient_numbers(ids)
         if len(ids) != len(x):
             raise ValueError(f"{len(x)} images came with {len(ids)} ids. Give one for each: whose image is it?")
         self._refuse_or_count(x, ids)
@@ -103,11 +103,11 @@ class Oracle:
     def left(self, ids):
         """How many queries each of these patients has left (N,), float: infinity without a budget, 0 where locked."""
         limit = float("inf") if self.budget is None else self.budget
-        return torch.tensor([0.0 if i in self.locked else limit - self.asked[i] for i in torch.as_tensor(ids).tolist()])
+        return torch.tensor([0.0 if i in self.locked else limit - self.asked[i] for i in patient_numbers(ids)])
 
     def spent(self, ids):
         """How many queries each of these patients has cost (N,), int64."""
-        return torch.tensor([self.asked[i] for i in torch.as_tensor(ids).tolist()], dtype=torch.int64)
+        return torch.tensor([self.asked[i] for i in patient_numbers(ids)], dtype=torch.int64)
 
     @property
     def total(self):
@@ -186,6 +186,21 @@ def check_rules(model, reveals, budget, decimals, noise, per_minute, repeats, ne
         raise ValueError(f"repeats={repeats!r}: give a whole number, 0 or more, or None.")
     if not near >= 0:
         raise ValueError(f"near={near}: a distance is 0 or more.")
+
+
+def patient_numbers(ids):
+    """Patient ids (N,), a tensor or a sequence of whole numbers, as a list.
+
+    Raises:
+        ValueError: if they are something else.
+    """
+    try:
+        numbers = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    if numbers is None or numbers.ndim != 1 or (len(numbers) and numbers.is_floating_point()):
+        raise ValueError(f"ids must be whole numbers, one for each image, such as torch.arange(len(x)); got {ids!r}.")
+    return numbers.tolist()
 
 
 def _patients(ids):

@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from medattack_edu.attacks._draws import draw, home
-from medattack_edu.attacks._inputs import check_eval, check_finite, check_images, check_logits
+from medattack_edu.attacks._inputs import (
+    check_eval,
+    check_finite,
+    check_images,
+    check_logits,
+    check_target,
+    check_white_box,
+)
 
 ANGLES = 22.5  # degrees either way, as the paper's own code turns its patches
 PLASTER = 0.36  # height of a plaster strip, as a share of its length
@@ -310,6 +317,13 @@ def beginning(start, size, device):
     return patch, {"mean": torch.zeros_like(patch), "square": torch.zeros_like(patch)}, []
 
 
+def same_mask(one, other):
+    """Whether two masks, names or tensors, are the same."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one.cpu(), other.cpu())
+    return isinstance(one, str) and one == other
+
+
 def own_generator(start):
     """A generator with a fixed seed, or one that goes on where the draws for `start` stopped."""
     generator = torch.Generator().manual_seed(0)
@@ -481,8 +495,11 @@ def check_training(models, images, supply, target, steps, batch, size, objective
             raise ValueError(
                 f"start is a patch for class {start.target}, not for {target}. Hand over its .patch to begin from it."
             )
+        if isinstance(start, TrainedPatch) and not same_mask(start.mask, mask):
+            raise ValueError(
+                "start is a patch of another shape than mask says. Give it the same mask, or hand over its .patch to begin from it."
+            )
     for model in models:
+        check_white_box(model)
         check_eval(model)
-        classes = check_logits(model, x[:1])
-        if not 0 <= target < classes:
-            raise ValueError(f"target={target} is not a class: the model knows 0 to {classes - 1}.")
+        check_target(target, check_logits(model, x[:1]))

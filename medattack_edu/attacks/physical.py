@@ -12,7 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from medattack_edu.attacks import _draws
-from medattack_edu.attacks._inputs import check_eval, check_finite, check_images, check_logits
+from medattack_edu.attacks._inputs import (
+    check_eval,
+    check_finite,
+    check_images,
+    check_logits,
+    check_target,
+    check_white_box,
+)
 
 PRINTABLE = ((0.10, 0.10, 0.11), (0.93, 0.93, 0.91))  # black and white tape in daylight
 CLOSEST_TO_THE_END = 0.02  # a sticker starts no nearer to black or white than this, where its gradient would vanish
@@ -385,6 +392,7 @@ def _check_attack(model, texture, draw, target, mask):
         raise ValueError(f"The mask must have the shape {tuple(texture[:1].shape)}; got {tuple(mask.shape)}.")
     if not mask.any():
         raise ValueError("The mask is empty: there is no place that the attack may change.")
+    check_white_box(model)
     check_eval(model)
     with torch.no_grad():
         images = draw(texture, 1, torch.Generator().manual_seed(0))
@@ -392,6 +400,5 @@ def _check_attack(model, texture, draw, target, mask):
         shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise ValueError(f"draw(texture, n, generator) must return n pictures (n, 3, H, W); for n = 1 it gave {shape}.")
     classes = check_logits(model, images)
-    if int(target) != target or not 0 <= target < classes:
-        raise ValueError(f"target={target} is not a class: the model knows 0 to {classes - 1}.")
+    check_target(target, classes)
     return mask

@@ -15,6 +15,7 @@ from medattack_edu.attacks.oracle import QueriesRefused
 CHUNK = 64  # images that are drawn at once for an estimate
 # How the square's area shrinks: halved at these shares of the queries (Andriushchenko et al. 2020, section 5, for 10,000).
 SHRINK_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+HALVINGS = 3  # of the step of `nes_attack`, at most
 REDRAWS = 10  # of a square that changes nothing; an image that is at its limits everywhere would need for ever
 
 
@@ -43,7 +44,7 @@ def nes_gradient(score, x, *, samples=40, sigma=1e-3, grid=None, generator=None)
     while pairs_left and len(x):
         pairs = min(pairs_left, max(1, CHUNK // (2 * len(x))))
         u = directions(pairs, x, grid, generator)
-        points = torch.cat([(x + sigma * u).clamp(0, 1), (x - sigma * u).clamp(0, 1)])
+        points = torch.cat([x + sigma * u, x - sigma * u]).clamp_(0, 1)
         values = score(points.flatten(0, 1)).view(2, pairs, len(x), 1, 1, 1)
         total += ((values[0] - values[1]) / (2 * sigma) * u).sum(0)
         pairs_left -= pairs
@@ -60,6 +61,7 @@ def nes_attack(
     samples=40,
     sigma=1e-3,
     step_size=None,
+    patience=5,
     momentum=0.9,
     grid=None,
     target=None,
@@ -69,6 +71,9 @@ def nes_attack(
 ):
     """PGD along the estimated gradient (Ilyas et al. 2018, arXiv 1804.08598), in the L-infinity ball.
 
+    As in the authors' code, an image that gets no further takes shorter steps: first large ones, that get away from where the
+    model is flat and sure, then small ones, that an estimate's noise doesn't carry back and forth.
+
     Args:
         oracle: an `Oracle` that reveals probabilities or logits.
         x: images (N, C, H, W), float, in [0, 1].
@@ -76,7 +81,9 @@ def nes_attack(
         eps: radius of the ball, in pixel units; one number or one for each image (N,).
         queries: the most questions about one image; the oracle's own budget holds as well.
         samples, sigma, grid: of the estimate, as in `nes_gradient`.
-        step_size: length of a step; default ``eps / 2``.
+        step_size: length of the first steps; default ``eps / 2``.
+        patience: after so many steps without a better answer an image's step is halved, down to an eighth of the first; None:
+            never.
         momentum: share of the past estimates that is kept.
         target: labels (N,) to move towards; default: move away from `y`.
         generator: of the directions.
@@ -93,11 +100,15 @@ def nes_attack(
     ids = check_asking(
         oracle, x, y, eps=eps, queries=queries, target=target, ids=ids, needs=("probabilities", "logits")
     )
+    if patience is not None and patience < 1:
+        raise ValueError(f"patience={patience}: wait for one step or more, or None to keep the step's length.")
     eps = per_image(eps, x)
-    step_size = eps / 2 if step_size is None else per_image(step_size, x)
+    step_size = (eps / 2 if step_size is None else per_image(step_size, x)).clone()
+    shortest, best, waited = step_size / 2**HALVINGS, torch.full((len(x),), -float("inf")), torch.zeros(len(x))
     affordable = purse(oracle, ids, queries)
     x_adv, direction = x.clone(), torch.zeros_like(x)
-    going = unfinished(oracle, x_adv, y, target, ids, affordable(torch.arange(len(x)), 1))
+    going = affordable(torch.arange(len(x)), 1)
+    going = going[margins_now(oracle, x_adv, y, target, ids, going) <= 0]
     while len(going := affordable(going, samples + 1)):
         score = score_of(oracle, y, target, ids, going)
         try:
@@ -108,7 +119,14 @@ def nes_attack(
         x_adv[going] = project(x_adv[going] + step_size[going] * direction[going].sign(), x[going], eps[going])
         if on_step is not None:
             on_step(x_adv, going, estimate)
-        going = unfinished(oracle, x_adv, y, target, ids, going)
+        margins = margins_now(oracle, x_adv, y, target, ids, going)
+        waited[going] = torch.where(margins > best[going], 0, waited[going] + 1)
+        best[going] = torch.maximum(margins, best[going])
+        if patience is not None and (stuck := waited[going] >= patience).any():
+            rows = going[stuck]
+            step_size[rows] = torch.maximum(step_size[rows] / 2, shortest[rows])
+            waited[rows], best[rows] = 0, margins[stuck]
+        going = going[margins <= 0]
     return x_adv
 
 
@@ -134,7 +152,8 @@ def square_attack(oracle, x, y, *, eps, queries=1000, area=0.05, target=None, ge
     eps = per_image(eps, x)
     affordable = purse(oracle, ids, queries)
     x_adv, best = x.clone(), torch.full((len(x),), -float("inf"), dtype=x.dtype, device=x.device)
-    going = unfinished(oracle, x_adv, y, target, ids, affordable(torch.arange(len(x)), 1))
+    going = affordable(torch.arange(len(x)), 1)
+    going = going[margins_now(oracle, x_adv, y, target, ids, going) <= 0]
     for step in range(queries):
         going = affordable(going, 1)
         if not len(going):
@@ -184,12 +203,12 @@ def score_of(oracle, y, target, ids, rows):
     return score
 
 
-def unfinished(oracle, x_adv, y, target, ids, rows):
-    """Those of `rows` that the oracle doesn't answer as wanted yet; one question each. Refused, it leaves them all in."""
+def margins_now(oracle, x_adv, y, target, ids, rows):
+    """How far the images `rows` are beyond the border (M,), on the CPU; one question each. Refused, all are endlessly far from it."""
     try:
-        return rows[score_of(oracle, y, target, ids, rows)(x_adv[rows]).cpu() <= 0] if len(rows) else rows
+        return score_of(oracle, y, target, ids, rows)(x_adv[rows]).float().cpu() if len(rows) else torch.zeros(0)
     except QueriesRefused:
-        return rows
+        return torch.full((len(rows),), -float("inf"))
 
 
 def purse(oracle, ids, queries):

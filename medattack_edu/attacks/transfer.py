@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from medattack_edu.attacks._draws import draw
-from medattack_edu.attacks._inputs import check_eval
+from medattack_edu.attacks._inputs import check_eval, check_white_box
 from medattack_edu.attacks.gradient import pgd
 
 
@@ -40,9 +40,10 @@ class Ensemble(nn.Module):
         if not models:
             raise ValueError("An ensemble needs a model or more.")
         for model in models:
+            check_white_box(model)
             check_eval(model, "A model of the ensemble")
         self.models = nn.ModuleList(models)
-        self.training = False
+        self.eval()
 
     def forward(self, x):
         return torch.stack([model(x) for model in self.models]).mean(0)
@@ -57,6 +58,7 @@ class DiverseInputs(nn.Module):
         super().__init__()
         if not 0 <= probability <= 1:
             raise ValueError(f"diversity={probability}: a probability lies between 0 and 1.")
+        check_white_box(model)
         self.model, self.probability, self.generator = model, probability, generator
         self.training = getattr(model, "training", False)
 

@@ -86,6 +86,12 @@ def load(path, size=128, name=None, positive=None):
     return dataclasses.replace(splits, licence=_licence(root) or splits.licence)
 
 
+def look(path, name=None, positive=None):
+    """Raise what `load` would raise for a tree that isn't as it should be, without reading an image."""
+    found = _find(_resolve(path, name))
+    _deal(found, _order_classes(found["train"], positive))
+
+
 def _resolve(path, name):
     """The folder that holds train/: `path`, or the folder called `name` in it."""
     path = Path(path).expanduser()
@@ -94,10 +100,15 @@ def _resolve(path, name):
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is a file. Give the folder that holds train/ and test/.")
     for folder in (path / name, path) if name else (path,):
-        if folder.is_dir() and any(child.name.casefold() == "train" for child in _subfolders(folder)):
+        if holds_train(folder):
             return folder
     holds = ", ".join(child.name for child in _subfolders(path)) or "no folders"
     raise ValueError(f"{path} has no train/; it holds {holds}. Expected: train/CLASS/*.jpg and test/CLASS/*.jpg.")
+
+
+def holds_train(folder):
+    """Whether there is such a folder, with a train/ in it."""
+    return folder.is_dir() and any(child.name.casefold() == "train" for child in _subfolders(folder))
 
 
 def _find(root):

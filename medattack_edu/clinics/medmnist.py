@@ -66,7 +66,7 @@ _ARCHIVES = {
 def is_fetched(name, size=128):
     """Whether `fetch` has put these images on this machine. Whether they are whole is for `load` to say."""
     task(name)
-    return size in SIZES and _place(name, size).exists()
+    return size in SIZES and place(name, size).exists()
 
 
 def load(name, size=128):
@@ -82,7 +82,7 @@ def load(name, size=128):
     _check(name, size)
     command = f"medattack fetch {name}" + ("" if size == 128 else f" --size {size}")
     try:
-        return store.read(_place(name, size))
+        return store.read(place(name, size))
     except FileNotFoundError:
         raise ImagesUnavailable(
             f"The real images of {name!r} at {size} px aren't on this machine. Fetch them with: {command}"
@@ -108,15 +108,15 @@ def fetch(name, size=128, *, url=None, md5=None):
         ValueError: if there is no such clinic or size.
     """
     _check(name, size)
-    place = _place(name, size)
+    file = place(name, size)
     try:
         load(name, size)
     except ImagesUnavailable as problem:
-        if place.exists():
+        if file.exists():
             print(problem)
     else:
-        print(f"The real images of {name!r} at {size} px are here already: {place}")
-        return place
+        print(f"The real images of {name!r} at {size} px are here already: {file}")
+        return file
 
     from medmnist import INFO  # 5 s: it brings scikit-learn, pandas and torchvision with it
 
@@ -138,7 +138,7 @@ def fetch(name, size=128, *, url=None, md5=None):
         path.unlink()
         raise ImagesUnavailable(f"{path.name} was no MedMNIST archive of {size} px ({error}); deleted.") from None
     store.write(
-        place,
+        file,
         parts,
         classes=task(name).classes,
         source=f"real images, {title} at {size} px (MedMNIST, class-balanced subset)",
@@ -146,9 +146,9 @@ def fetch(name, size=128, *, url=None, md5=None):
     )
     path.unlink()
     counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in parts.items())
-    print(f"{title}: {counts} images kept in {place}")
+    print(f"{title}: {counts} images kept in {file}")
     print(f"Licence: {info['license']}. If you publish with them, cite {archive.paper} and {MEDMNIST_PAPER}.")
-    return place
+    return file
 
 
 def _check(name, size):
@@ -157,7 +157,7 @@ def _check(name, size):
         raise ValueError(f"MedMNIST comes at {', '.join(map(str, SIZES))} px; got size={size}.")
 
 
-def _place(name, size):
+def place(name, size):
     return runtime.cache_dir("medmnist") / f"{name}_{size}.safetensors"
 
 

@@ -91,7 +91,7 @@ def settings_for(images=None, device=None):
         images, device: as in `MEDATTACK_IMAGES` and `MEDATTACK_DEVICE`; default: what these are.
     """
     settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
-    settings |= {"MEDATTACK_IMAGES": str(images)} if images else {}
+    settings |= {"MEDATTACK_IMAGES": runtime.anchored(str(images))} if images else {}
     settings |= {"MEDATTACK_DEVICE": str(device)} if device else {}
     return settings | {"MEDATTACK_PROGRESS": "off"}
 

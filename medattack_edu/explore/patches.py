@@ -4,6 +4,7 @@ Patches come from elsewhere; nothing is trained here. With the patch where it li
 once, at every angle and scale; where it is moved to, the network is asked about the image on the screen, one answer a move.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import cycle
@@ -305,11 +306,12 @@ def own_photo(scene, decoy, *, scale=0.5, location=(0.66, 0.66)):
 class OwnPhoto:
     """Three versions of a photograph, what the network answers to each, and the picture of it."""
 
-    SIDE, STEP = 250, 364  # of an image, and from one to the next, in pixels
+    SIDE, STEP = 236, 364  # of an image, and from one to the next, in pixels
     BARS = 3
 
     def __init__(self, scene, decoy, scale, location):
         self.scene, self.model, self.classes = scene, frozen(scene.model), class_names(scene.classes)
+        self._last = None  # the latest photo and its facts: the picture and its words both ask for them
         target = self.classes[scene.target]
         where = {"location": location, "scale": scale}
         self.versions = {
@@ -320,15 +322,22 @@ class OwnPhoto:
 
     @torch.no_grad()
     def facts(self, photo):
-        """What the picture says: ``image`` (1, 3, H, W), and for each version its likeliest ``answers`` as (name, probability)
-        pairs, under the version's title."""
-        image = self.scene.x[:1] if not photo else read_photo(photo[0]["content"], self.scene.x.shape[-1])[None]
+        """What the picture says: ``image`` (1, 3, H, W), for each version its likeliest ``answers`` as (name, probability)
+        pairs, under the version's title, and ``notes``, what there was to say about the file."""
+        if self._last is None or self._last[0] is not photo:
+            self._last = (photo, self._facts(photo))
+        return self._last[1]
+
+    def _facts(self, photo):
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always", UserWarning)
+            image = self.scene.x[:1] if not photo else read_photo(photo[0]["content"], self.scene.x.shape[-1])[None]
         seen = {title: version(image) for title, version in self.versions.items()}
         answers = {}
         for title, version in seen.items():
             values, labels = self.model(version)[0].softmax(0).topk(min(self.BARS, len(self.classes)))
             answers[title] = [(self.classes[k], p) for k, p in zip(labels.tolist(), values.tolist(), strict=True)]
-        return {"image": image, "seen": seen, "answers": answers}
+        return {"image": image, "seen": seen, "answers": answers, "notes": [str(note.message) for note in noted]}
 
     def alt(self, photo):
         """The picture in words."""
@@ -336,7 +345,7 @@ class OwnPhoto:
             f"{title}, the network answers {a[0][0]} ({a[0][1]:.2f})"
             for title, a in self.facts(photo)["answers"].items()
         )
-        return f"{'Your' if photo else 'A'} photograph: {told}."
+        return " ".join([f"{'Your' if photo else 'A'} photograph: {told}.", *self.facts(photo)["notes"]])
 
     def render(self, photo):
         """The three versions side by side, each with its answers as bars."""
@@ -350,6 +359,8 @@ class OwnPhoto:
                 canvas.text(x, top, fitted(name, 282, bold=mine), bold=mine, colour=ink.VERMILLION if mine else ink.INK)
                 canvas.text(x + 336, top, f"{probability:.2f}", anchor="ra", bold=mine)
                 canvas.bar(x, top + 20, 336, 12, probability, ink.VERMILLION if mine else ink.BLUE)
+        for note in facts["notes"]:
+            canvas.text(8, ink.HEIGHT - 4, note, ink.SMALL, anchor="ld")
         return canvas.image
 
 

@@ -122,7 +122,7 @@ def finetune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps + 1)
     weight = class_weights(train.labels).to(device)
     history = History()
-    best = None
+    best, best_auc = None, -math.inf
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), tqdm(total=steps, desc=title) as bar:
         torch.manual_seed(seed)
         try:
@@ -149,8 +149,8 @@ def finetune(
                 model.eval()
                 history.auc.append(_validated_auc(model, validation) if validation is not None else _running_auc(seen))
                 bar.set_postfix(loss=f"{_recent(history.loss):.3f}", auc=f"{history.auc[-1]:.3f}")
-                if validation is not None and history.auc[-1] >= max(history.auc):
-                    best = copy.deepcopy(model.state_dict())
+                if history.auc[-1] >= best_auc:
+                    best, best_auc = copy.deepcopy(model.state_dict()), history.auc[-1]
         except KeyboardInterrupt:
             history.interrupted = True
             kept = "the weights of the best epoch" if best else "the weights as they stand"
@@ -158,7 +158,9 @@ def finetune(
         finally:
             for parameter, wanted in wanted_gradients:
                 parameter.requires_grad_(wanted)
-    if best is not None:
+    if best is not None and (
+        history.interrupted or validation is not None
+    ):  # else the last epoch's, of the smallest steps
         model.load_state_dict(best)
     model.eval()
     return history

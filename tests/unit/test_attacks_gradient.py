@@ -1,5 +1,7 @@
 """The gradient attacks: equal to independent libraries, strong, within their budget, and clear about bad input."""
 
+import copy
+
 import pytest
 import tiny
 import torch
@@ -71,15 +73,24 @@ def test_fgs_equals_art(batch, art_classifier):
     assert torch.allclose(attacks.fgs(model, x, y, eps=EPS), theirs, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("norm, eps", [("inf", EPS), ("2", 0.5)])
-def test_pgd_equals_foolbox(batch, foolbox_model, norm, eps):
+def test_pgd_equals_foolbox(batch, foolbox_model):
     model, x, y = batch
     foolbox, fmodel = foolbox_model
-    theirs_is = foolbox.attacks.LinfPGD if norm == "inf" else foolbox.attacks.L2PGD
-    attack = theirs_is(steps=10, abs_stepsize=eps / 4, random_start=False)
-    theirs, _, _ = attack(fmodel, x, foolbox.criteria.Misclassification(y), epsilons=eps)
-    ours = attacks.pgd(model, x, y, eps=eps, steps=10, step_size=eps / 4, norm=norm, random_start=False)
+    attack = foolbox.attacks.LinfPGD(steps=10, abs_stepsize=EPS / 4, random_start=False)
+    theirs, _, _ = attack(fmodel, x, foolbox.criteria.Misclassification(y), epsilons=EPS)
+    ours = attacks.pgd(model, x, y, eps=EPS, steps=10, step_size=EPS / 4, random_start=False)
     assert share_that_differs(ours, theirs) <= 1e-3
+
+
+def test_pgd_in_l2_equals_foolbox(batch, foolbox_model):
+    """In double precision: no sign forgets the last digits here, and one that tips a max-pool over parts two walks."""
+    model, x, y = copy.deepcopy(batch[0]).double(), batch[1].double(), batch[2]
+    foolbox, _ = foolbox_model
+    fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    attack = foolbox.attacks.L2PGD(steps=10, abs_stepsize=0.125, random_start=False)
+    theirs, _, _ = attack(fmodel, x, foolbox.criteria.Misclassification(y), epsilons=0.5)
+    ours = attacks.pgd(model, x, y, eps=0.5, steps=10, step_size=0.125, norm="2", random_start=False)
+    assert share_that_differs(ours, theirs) == 0
 
 
 def test_targeted_pgd_equals_foolbox(batch, foolbox_model):
@@ -356,6 +367,14 @@ class Flat(torch.nn.Module):
 
 
 X, Y = tiny.images(4)
+
+
+def half_in_training():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(3072, 2)).eval()
+    model[1].train()
+    return model
+
+
 BAD_INPUT = {
     "grey levels as eps": ({"eps": 8}, "for 8 grey levels write eps=8/255"),
     "negative eps": ({"eps": -0.1}, "the radius of a ball is 0 or more"),
@@ -368,6 +387,10 @@ BAD_INPUT = {
     "one image without a batch": ({"x": X[0]}, "x[None] adds the batch dimension"),
     "images that are NaN": ({"x": X * float("nan")}, "x holds NaN"),
     "an array": ({"x": X.numpy()}, "must be a torch tensor"),
+    "grey images": ({"x": X[:, :1]}, "grey in three channels"),
+    "colours last": ({"x": X.permute(0, 2, 3, 1)}, "(32, 32, 3) each"),
+    "images with transparency": ({"x": X[:, [0, 1, 2, 0]]}, "can't take these images, torch.float32 (4, 32, 32) each"),
+    "double precision": ({"x": X.double()}, "can't take these images, torch.float64"),
     "a label too few": ({"y": Y[:3]}, "one label for each of the 4 images"),
     "one-hot labels": ({"y": torch.eye(2)[Y]}, "argmax(1)"),
     "float labels": ({"y": Y.float()}, "y.long() converts"),
@@ -376,6 +399,14 @@ BAD_INPUT = {
     "a model in training mode": (
         {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)).train()},
         "model.eval()",
+    ),
+    "a model of which a part is in training mode": (
+        {"model": half_in_training()},
+        "is, in its part '1', in training mode",
+    ),
+    "a model with one logit": (
+        {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 1)).eval()},
+        "one logit an image",
     ),
     "a model that gives probabilities": ({"model": Probabilities().eval()}, "take the softmax out"),
     "a model that gives NaN": ({"model": Broken().eval()}, "NaN or infinity"),
@@ -395,11 +426,53 @@ def test_bad_input_is_named(attack, what):
 
 
 @pytest.mark.parametrize(
+    "what", [what for what in BAD_INPUT if set(BAD_INPUT[what][0]) <= {"model", "x", "y", "target"}]
+)
+def test_bad_input_of_the_smallest_eps_is_named(what):
+    changed, message = BAD_INPUT[what]
+    arguments = {"model": tiny.model(), "x": X, "y": Y} | changed
+    with pytest.raises(ValueError) as error:
+        attacks.smallest_eps(arguments.pop("model"), arguments.pop("x"), arguments.pop("y"), **arguments)
+    assert message in str(error.value)
+
+
+NOISE = (
+    "grey levels as eps",
+    "negative eps",
+    "eps that is NaN",
+    "eps that is text",
+    "too few eps",
+    "normalised images",
+)
+NOISE += ("bytes as floats", "bytes", "one image without a batch", "images that are NaN", "an array")
+
+
+@pytest.mark.parametrize("what", NOISE)
+def test_bad_input_of_the_noise_is_named(what):
+    changed, message = BAD_INPUT[what]
+    with pytest.raises(ValueError) as error:
+        attacks.random_noise(**{"x": X, "eps": EPS} | changed)
+    assert message in str(error.value)
+
+
+def test_the_last_digit_of_a_resized_image_is_no_reason_to_refuse_it():
+    white = torch.nn.functional.interpolate(torch.ones(4, 3, 50, 50), 37, mode="bilinear", antialias=True)
+    assert attacks.fgs(tiny.model(), white + 2e-7, Y, eps=EPS).max() <= 1
+
+
+def test_the_smallest_eps_may_be_a_length():
+    assert (attacks.smallest_eps(tiny.model(), X, Y, largest=3.0, norm="2", halvings=2) <= 3.0).any()
+
+
+@pytest.mark.parametrize(
     "options, message",
     [
         ({"norm": "1"}, '"inf" and "2"'),
         ({"steps": -1}, "0 or more"),
         ({"steps": 2.5}, "whole number"),
+        ({"steps": "3"}, "steps='3'"),
+        ({"restarts": 2.5}, "restarts=2.5"),
+        ({"step_size": [0.1, 0.2]}, "one for each of the 4 images"),
         ({"restarts": 0}, "at least one walk"),
         ({"restarts": 2, "random_start": False}, "same way each time"),
         ({"step_size": 0}, "longer than 0"),
@@ -497,3 +570,13 @@ def test_images_take_turns_where_memory_is_short_and_come_out_the_same(batch, mo
         runtime._free_lately.cache_clear()
     assert most <= 3 or "restarts" in options  # the answers that compare two walks need no gradient, and less memory
     assert ((together - in_turns).abs() > 1e-6).float().mean() < 1e-3  # a gradient near 0 may flip its sign
+
+
+def test_an_oracle_in_place_of_a_model_is_named(batch):
+    model, x, y = batch
+    oracle = attacks.Oracle(model, "logits")
+    for attack in (attacks.fgs, attacks.pgd, attacks.smallest_eps, attacks.transfer_attack):
+        with pytest.raises(ValueError, match="needs a gradient, and an Oracle only answers"):
+            attack(oracle, x, y, **({} if attack is attacks.smallest_eps else {"eps": EPS}))
+    with pytest.raises(ValueError, match="an Oracle only answers"):
+        attacks.transfer_attack([model, oracle], x, y, eps=EPS)

@@ -1,5 +1,6 @@
 """Attacks by queries: right estimates, within eps and budget, blind to the model, and clear about bad input."""
 
+import itertools
 import multiprocessing
 
 import pytest
@@ -298,6 +299,37 @@ def test_an_attack_needs_nothing_but_answers_which_may_come_from_another_process
     assert (model(far).argmax(1) != y).any()
 
 
+@pytest.mark.parametrize("patience, last", [(5, EPS / 16), (None, EPS / 2)])
+def test_an_image_that_gets_no_further_takes_shorter_steps_down_to_an_eighth(patience, last):
+    """The model has a slope, but moves away from the attacker with every question."""
+    asked = itertools.count(1)
+
+    def model(images):
+        margins = images.mean((1, 2, 3)) - 10.0 * next(asked)
+        return torch.stack([torch.zeros_like(margins), margins], 1)
+
+    seen = [torch.full((1, 3, 8, 8), 0.5)]
+    note = lambda x_adv, rows, estimate: seen.append(x_adv.clone())  # noqa: E731
+    options = {"samples": 10, "momentum": 0.0, "queries": 11 * 40, "patience": patience, "on_step": note}
+    run("nes_attack", Oracle(model, "logits"), seen[0], torch.tensor([0]), **options)
+    lengths = [(after - before).abs().max().item() for before, after in itertools.pairwise(seen)]
+    assert lengths[0] == pytest.approx(EPS / 2, abs=1e-6) and lengths[-1] == pytest.approx(last, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", BY_LABEL)
+def test_where_every_noisy_copy_holds_the_walk_goes_on_all_the_same(name):
+    """At the border of bright and dim grey pictures any noise keeps the wanted label, so no direction is told from another."""
+
+    def model(images):
+        rough = (images[..., 1:] - images[..., :-1]).abs().mean((1, 2, 3)) > 1e-4
+        wanted = (rough | (images.mean((1, 2, 3)) > 0.7)).float()
+        return torch.stack([1 - wanted, wanted], 1)
+
+    grey, bright = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.9)
+    x_adv = run(name, Oracle(model, "label"), grey, torch.tensor([0]), start=bright, eps=8 / 255, queries=1000)
+    assert model(x_adv).argmax(1).item() == 1 and (x_adv - grey).abs().max() <= 8 / 255 + 1e-6
+
+
 # --- Bad input ----------------------------------------------------------------------------------------------------------
 
 
@@ -365,5 +397,7 @@ def test_a_start_of_another_shape_and_votes_that_cannot_be_counted_are_named(bat
             run(name, Oracle(model, "label"), x, y, start=x[:2])
     with pytest.raises(ValueError, match="samples=3, votes=2"):
         attacks.label_only_attack(Oracle(model, "label"), x, y, start_for(x, y), eps=EPS, samples=3)
+    with pytest.raises(ValueError, match="patience=0"):
+        attacks.nes_attack(Oracle(model), x, y, eps=EPS, patience=0)
     with pytest.raises(ValueError, match="area=0"):
         attacks.square_attack(Oracle(model), x, y, eps=EPS, area=0)

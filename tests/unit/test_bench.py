@@ -109,6 +109,31 @@ def test_both_pictures_are_there_and_are_svg(written):
         assert "<svg" in (written / name).read_text(encoding="utf-8")[:1000]
 
 
+def test_the_page_says_how_it_was_made_and_another_code_starts_anew(written, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.side_by_side import __main__ as command
+
+    page = (written / "side_by_side.md").read_text(encoding="utf-8")
+    assert "--batch 4 --rounds 1 --queries 42" in page
+    before = json.loads((written / "measured.json").read_text(encoding="utf-8"))
+    options = command.parse(["--quick"])
+    assert str(options.out) != str(command.parse([]).out)  # a trial never writes over a measurement
+    for changed in ("code", "arguments"):
+        (written / "other.json").write_text(json.dumps(before | {changed: "another"}), encoding="utf-8")
+        assert command.known(written / "other.json", options, {}, before["setting"])["parts"] == {}
+
+
+def test_a_library_that_fails_in_a_counted_round_drops_out_and_ends_nothing(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.side_by_side.rounds import Run, in_turns
+
+    calls = iter(range(10))
+    fragile, sound = Run("fragile", go=lambda: 1 / (next(calls) < 2)), Run("sound", go=lambda: 1)
+    in_turns([fragile, sound], {}, rounds=3)
+    assert "ZeroDivisionError" in fragile.problem and not fragile.seconds and len(sound.seconds) == 3
+    assert fragile.per(sound) is None
+
+
 def test_a_share_of_a_yardstick_is_taken_within_each_round():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))

@@ -217,11 +217,41 @@ def test_a_folder_is_looked_into(lines, monkeypatch, tmp_path, setting, variable
     name, value, advice = only_problem(lines())
     assert name == "Images" and f"nothing in {tmp_path}" in value and f"Set {variable}" in advice
     for clinic in ("fundus", "chest", "derm"):
-        (tmp_path / clinic / "train").mkdir(parents=True)
+        (tmp_path / clinic / "Train").mkdir(parents=True)
+    name, value, advice = only_problem(lines())
+    assert name == "Images" and f"not as they should be in {tmp_path}" in value and "test/" in advice
+    for clinic in ("fundus", "chest", "derm"):
+        for split in ("Train", "test"):
+            for kind in ("healthy", "disease"):
+                (tmp_path / clinic / split / kind).mkdir(parents=True)
+                for number in range(2):
+                    (tmp_path / clinic / split / kind / f"{number}.png").touch()
     assert lines()["Images"][:2] == (
         True,
         f"fundus, chest, derm: the folder {tmp_path} (MEDATTACK_IMAGES={setting or tmp_path})",
     )
+
+
+@pytest.mark.parametrize("wanted", ["mps", "meta", "gpu"])
+def test_a_device_that_the_course_does_not_know(lines, monkeypatch, wanted):
+    monkeypatch.setenv("MEDATTACK_DEVICE", wanted)
+    name, value, _ = only_problem(lines())
+    assert name == "Device" and f"{wanted!r} is no device of this course. Use cpu or cuda." in lines()["Device"][2]
+
+
+def test_a_setting_that_is_no_folder_names_the_other_sources(lines, monkeypatch):
+    monkeypatch.setenv("MEDATTACK_IMAGES", "medmist")
+    assert "one of auto, phantom, medmnist, real" in only_problem(lines())[2]
+
+
+def test_files_that_only_carry_the_name_are_no_images_and_no_victims(lines, tmp_path):
+    junk = [medmnist.place("derm", 128), runtime.cache_dir("victims") / "chest-victim-abc.safetensors"]
+    for file in junk:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"not a tensor in it")
+    found = lines()
+    assert "damaged" in found["Images"][1] and "medattack fetch derm" in found["Images"][2]
+    assert "chest none" in found["Victims"][1]
 
 
 def test_a_cache_that_somebody_else_prepared_is_named_beside_ones_own(lines, monkeypatch, tmp_path):

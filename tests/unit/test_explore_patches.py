@@ -293,6 +293,18 @@ def test_an_upload_that_is_no_image_says_so_in_the_widget(trial):
     assert trial.error is None
 
 
+def test_what_there_is_to_say_about_an_upload_is_said_on_the_picture_and_in_words(trial):
+    film = io.BytesIO()
+    first, second = (Image.new("RGB", (40, 40), colour) for colour in ("red", "blue"))
+    first.save(film, "GIF", save_all=True, append_images=[second])
+    photo = chosen("film.gif", "image/gif", film.getvalue())
+    assert "an animation of 2 pictures; the first one is taken" in trial.alt(photo=photo)
+    still = uploaded(first)
+    assert trial.facts(photo=still)["notes"] == []
+    bottom = [np.asarray(trial.render(photo=p))[-20:] for p in (photo, still)]
+    assert (bottom[0] < 200).any() and not (bottom[1] < 200).any()
+
+
 def test_the_three_versions_differ_only_where_something_was_stuck(trial):
     plain, decoy, patched = trial.facts(photo=())["seen"].values()
     assert torch.equal(plain[..., :8, :8], decoy[..., :8, :8])

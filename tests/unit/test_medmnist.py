@@ -184,7 +184,7 @@ def test_the_fingerprint_is_that_of_the_images():
             with serve(content) as server:
                 fetch("chest", server, size)
             prints.append(medmnist.load("chest", size).fingerprint)
-            medmnist._place("chest", size).unlink()
+            medmnist.place("chest", size).unlink()
     assert prints[0] == prints[1] != prints[2] == prints[3]
 
 

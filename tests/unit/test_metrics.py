@@ -169,7 +169,7 @@ def test_evaluate_in_batches_is_evaluate_at_once():
     "model, x, y, message",
     [
         (torch.nn.Sequential(Fixed()).train(), images(0.5), torch.tensor([0]), "training mode"),
-        (Fixed().eval(), images(0.5, 0.6), torch.tensor([0]), "2 images and y 1 labels"),
+        (Fixed().eval(), images(0.5, 0.6), torch.tensor([0]), "2 images and y has the shape .1,"),
         (
             torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval(),
             images(0.5),

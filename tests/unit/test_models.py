@@ -1,13 +1,16 @@
 """Models: equal to timm's, the same after freezing, trained repeatably, and stopped without loss."""
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
+import torch.nn.functional as F
 
 from medattack_edu.clinics.images import ImageSet
-from medattack_edu.models import SmallCNN, efficientnet_lite
+from medattack_edu.models import SmallCNN, efficientnet_lite, victims
 from medattack_edu.models.finetune import augmentation, class_weights, finetune, train_step
-from medattack_edu.models.freeze import freeze
+from medattack_edu.models.freeze import WideConv, freeze
 from medattack_edu.models.torchvision_model import torchvision_model
 
 
@@ -58,6 +61,59 @@ def test_a_frozen_model_gives_the_same_logits_and_asks_for_no_parameter_gradient
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in frozen.modules())
     with torch.no_grad():
         assert torch.allclose(frozen(x), model.eval()(x), atol=1e-4)
+
+
+def gradients(model, x, y):
+    """The loss's gradient at x, and the gradient of a weighted sum of that: first and second derivatives."""
+    point = x.clone().requires_grad_()
+    (first,) = torch.autograd.grad(F.cross_entropy(model(point), y), point, create_graph=True)
+    weights = torch.linspace(-1, 1, first.numel(), dtype=x.dtype).view_as(first)
+    return first.detach(), torch.autograd.grad((first * weights).sum(), point)[0]
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (96, 64), (63, 64), (65, 71)])
+def test_a_frozen_efficientnet_has_the_same_answers_and_derivatives_at_even_and_odd_sides(height, width):
+    model = efficientnet_lite.efficientnet_lite0(2).double()
+    x, y = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)).double(), torch.tensor([0, 1])
+    frozen = freeze(model)
+    assert torch.allclose(frozen(x), model(x), atol=1e-10)
+    for one, other in zip(gradients(frozen, x, y), gradients(model, x, y), strict=True):
+        assert one.abs().max() > 0 and torch.allclose(one, other, rtol=1e-8, atol=1e-10 * one.abs().max().item())
+
+
+def test_a_frozen_efficientnet_pads_by_its_kernels_and_keeps_one_copy_of_what_it_clips():
+    """Half the memory of a gradient is what this is for, so it is what is counted."""
+    model, x = efficientnet_lite.efficientnet_lite0(2), torch.rand(2, 3, 64, 64)
+    frozen = freeze(model)
+    assert sum(isinstance(m, WideConv) for m in frozen.modules()) == 5 and "same_pad" not in frozen.code
+    assert not any(isinstance(m, torch.nn.ReLU6) for m in frozen.modules())
+
+    def kept(model):
+        sizes = {}
+        note = lambda tensor: sizes.setdefault(tensor.untyped_storage().data_ptr(), (tensor, tensor.nbytes))  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: note(tensor)[0], lambda tensor: tensor):
+            answers = model(x.clone().requires_grad_())
+        assert answers.requires_grad
+        weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        return sum(size for place, (_, size) in sizes.items() if place not in weights)
+
+    assert kept(frozen) < 0.5 * kept(model.requires_grad_(False))
+
+
+@pytest.mark.parametrize("kernel, stride, dilation", [(4, 2, 1), (3, 3, 1), (3, 2, 2)])
+def test_a_padding_that_no_wider_kernel_stands_for_stays_as_it_is(kernel, stride, dilation):
+    class Padded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, kernel, stride, dilation=dilation)
+
+        def forward(self, x):
+            return self.conv(efficientnet_lite.same_pad(x, kernel, stride)).mean((2, 3))
+
+    model, x = Padded().eval(), torch.rand(2, 3, 32, 32)
+    frozen = freeze(model)
+    assert not any(isinstance(m, WideConv) for m in frozen.modules())
+    assert torch.allclose(frozen(x), model(x), atol=1e-6)
 
 
 def test_freezing_what_cannot_be_traced_still_freezes():
@@ -127,7 +183,8 @@ def test_training_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_an_interrupt_keeps_the_best_epoch_so_far():
+@pytest.mark.parametrize("validation", [image_set(16, 5), None])
+def test_an_interrupt_keeps_the_best_epoch_so_far(validation):
     model = SmallCNN(width=8)
     after_first_epoch = {}
 
@@ -145,7 +202,7 @@ def test_an_interrupt_keeps_the_best_epoch_so_far():
                 raise KeyboardInterrupt
             return image
 
-    history = finetune(model, image_set(32), epochs=3, validation=image_set(16, 5), augment=Impatient())
+    history = finetune(model, image_set(32), epochs=3, validation=validation, augment=Impatient())
     assert history.interrupted and len(history.auc) == 1
     assert all(torch.equal(v, after_first_epoch[k]) for k, v in model.state_dict().items())
     assert not model.training
@@ -198,3 +255,10 @@ def test_a_torchvision_backbone_takes_pixels_and_normalises_inside():
 def test_a_backbone_that_is_no_classifier_is_named(name):
     with pytest.raises(ValueError, match=f"no torchvision classifier '{name}'"):
         torchvision_model(name, 2, pretrained=False)
+
+
+def test_lesson_02_tells_how_many_blocks_of_the_victim_stay_untrained():
+    told = Path(__file__).parents[2].joinpath("solutions", "02_fine_tune_the_victim.py").read_text(encoding="utf-8")
+    number = ("none", "one", "two", "three", "four", "five", "six")[victims.UNTRAINED_BLOCKS]
+    blocks = len(efficientnet_lite.efficientnet_lite0(2, pretrained=False).blocks)
+    assert f"all but the first {number} of {blocks} blocks" in told

@@ -166,7 +166,10 @@ def test_bad_questions_are_named(batch):
         oracle(batch * 6 - 2)
     with pytest.raises(ValueError, match="6 images came with 2 ids"):
         oracle(batch, ids=[1, 2])
-    assert oracle.total == 0
+    for ids in (["anna"] * 6, 17, [0.5] * 6):
+        with pytest.raises(ValueError, match="ids must be whole numbers, one for each image"):
+            oracle(batch, ids=ids)
+    assert oracle.total == 0 and len(oracle.left([])) == 0
 
 
 def test_it_says_what_it_is(batch):

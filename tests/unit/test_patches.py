@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from medattack_edu import attacks, metrics
-from medattack_edu.attacks import patches
+from medattack_edu.attacks import Oracle, patches
 from medattack_edu.attacks.patches import PLASTER, place, random_placements, train_patch
 
 
@@ -333,6 +333,9 @@ class Answers(nn.Module):
     [
         ({"target": 2}, "target=2 is not a class.*0 to 1"),
         ({"target": -1}, "target=-1 is not a class"),
+        ({"target": 0.5}, "target=0.5 is not a class"),
+        ({"target": "toaster"}, "target='toaster' is not a class"),
+        ({"model": Oracle(Answers(0.0, 5.0))}, "needs a gradient, and an Oracle only answers"),
         ({"model": Answers(math.nan, 0.0)}, "NaN"),
         ({"model": Answers(0.3, 0.7)}, "probabilities"),
         ({"model": Answers(0.0, 5.0).train()}, "training mode"),
@@ -349,6 +352,7 @@ class Answers(nn.Module):
         ({"perspective": 3}, "perspective=3"),
         ({"start": torch.zeros(1, 8, 8)}, "must have the shape"),
         ({"start": patches.TrainedPatch(torch.zeros(3, 8, 8), 0, "disc")}, "a patch for class 0"),
+        ({"start": patches.TrainedPatch(torch.zeros(3, 8, 8), 1, "square")}, "another shape than mask says"),
     ],
 )
 def test_bad_trainings_are_named(changes, words):
@@ -417,6 +421,11 @@ class Bright(nn.Module):
     def forward(self, x):
         brightness = 100 * (x.mean((1, 2, 3)) - 0.5)
         return torch.stack((-brightness, brightness), 1)
+
+
+def test_the_success_of_a_patch_for_no_class_is_no_number():
+    with pytest.raises(ValueError, match="target=7 is not a class"):
+        metrics.patch_success(tiny.model(), torch.rand(2, 3, 32, 32), torch.ones(3, 8, 8), 7)
 
 
 def test_patch_success_is_the_share_of_placements_over_images_that_were_not_the_target_before():

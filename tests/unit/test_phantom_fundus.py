@@ -41,7 +41,7 @@ def test_the_classes_are_the_negative_then_the_disease():
     assert fundus.CLASSES == ("not_referable", "referable")
 
 
-@pytest.mark.parametrize("size", [64, 128, 200, 256])
+@pytest.mark.parametrize("size", [64, 97, 128, 200, 256])
 def test_a_phantom_is_an_rgb_picture_of_the_size_asked_for(size):
     image = patient(1, size=size)
     assert image.shape == (size, size, 3)

@@ -34,7 +34,9 @@ def test_the_device_is_the_gpu_where_there_is_one_unless_told_otherwise(monkeypa
     assert runtime.device().type == "cpu"
 
 
-@pytest.mark.parametrize(("wanted", "said"), [("cuda", "sees no GPU"), ("abacus", "is no device. Use cpu or cuda")])
+@pytest.mark.parametrize(
+    ("wanted", "said"), [("cuda", "sees no GPU"), ("abacus", "is no device of this course. Use cpu or cuda")]
+)
 def test_a_device_that_cannot_be_had_is_said(monkeypatch, wanted, said):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("MEDATTACK_DEVICE", wanted)

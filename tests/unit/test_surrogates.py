@@ -42,6 +42,16 @@ def make(images, kind, **options):
     return surrogates.surrogate(images, kind, name="toy", fingerprint="f", **options)
 
 
+def test_the_attacker_throws_other_dice_than_the_hospital(images, trainings):
+    """Else both would begin with the same last layer, and see their patients in the same order."""
+    twin = make(images, "twin")
+    victim = victims.trained(images, name="victim", fingerprint="f")
+    (_, _, attackers), (_, _, hospitals) = trainings
+    assert attackers["seed"] != hospitals["seed"]
+    assert not torch.equal(twin.classifier.weight, victim.classifier.weight)
+    assert torch.equal(twin.stem[0][0].conv.weight, victim.stem[0][0].conv.weight)  # the ImageNet start is the same
+
+
 @pytest.mark.parametrize("kind", surrogates.KINDS)
 def test_each_kind_shares_with_the_victim_what_it_says(images, trainings, kind):
     model = make(images, kind)

@@ -154,7 +154,8 @@ def _add_rim_flare(rng, light, field):
     """A bright crescent where the flash meets the iris, with a coloured fringe; rarely all the way round."""
     x, y = pixel_grid(light.shape[-1])
     towards = rng.uniform(0, 2 * np.pi)
-    facing = (x * np.float32(np.cos(towards)) + y * np.float32(np.sin(towards))) / np.hypot(x, y)
+    from_middle = np.maximum(np.hypot(x, y), np.float32(1e-6))  # an odd side has a pixel right there
+    facing = (x * np.float32(np.cos(towards)) + y * np.float32(np.sin(towards))) / from_middle
     one_sided = 0.02 if chance(rng, 0.1) else between(rng, 0.1, 0.5)
     depth = np.clip(field.from_edge, 0, None) + np.float32(one_sided) * (1 - facing)
     width, strength = between(rng, 0.03, 0.16), log_normal(rng, 0.55, 0.6, 0.1, 2.0)

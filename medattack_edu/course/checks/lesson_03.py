@@ -235,6 +235,8 @@ def _refuse_a_wrong_size(moved, x, eps):
     """Raise `Mistake` if pixel values moved too far, or kept some of their budget although nothing stood in the way."""
     far = moved.max().item()
     spent = moved[(x >= eps) & (x <= 1 - eps)]
+    if not far:
+        raise Mistake("No pixel value moved at all: what came back is the image that went in.")
     if len(spent) and spent.max() < eps - 1e-5:
         advice = " It looks divided by 255, and `eps` is in pixel units already." if spent.max() * 200 < eps else ""
         raise Mistake(f"No pixel value moved by more than {spent.max():.4f}, and eps is {eps:g}.{advice}")
