@@ -90,7 +90,7 @@ here.banner()
 # | healthy people correctly cleared | 89.5 % | 90.7 % (95 % interval 88.3 to 92.7) |
 #
 # We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients,
-# and that 23.8 % of those who were judged had the disease. Remember that share.
+# and that 198 people, 23.8 %, had the disease. Remember that share.
 #
 # This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical
 # imaging. One of its figures shows nine tasks in which the method gave the best results of its time [4]:
@@ -710,7 +710,7 @@ for words, (measure, values) in table.items():
 #
 # So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In
 # the clinic the camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a
-# patch always lands in the same place, at the same size (lesson 07).
+# patch lands where its maker planned, and as large (lesson 07).
 
 # %%
 claim(

@@ -945,8 +945,9 @@ claim("and so does 1/255", saved[2].after_saving == saved[2], detail=str(saved[2
 # > scans, the authors intercepted scans in an active hospital network, in a covert test [5] (the tampering there was of
 # > another kind: whole nodules drawn in or out).
 # >
-# > **What would a radiologist see?** At 2/255: nothing. They would read the image as before, and rightly. That is the
-# > good news: the attack on the classifier is no attack on the doctor. It does harm where the classifier decides alone:
+# > **What would a radiologist see?** You have looked yourself: at 2/255 there is next to nothing to see, so a reader would
+# > most likely judge the image as before. (That is our guess; no study of readers stands behind it.) If so, there is good
+# > news: the attack on the classifier is no attack on the doctor. It does harm where the classifier decides alone:
 # > which patient is seen first, which bill is paid, who is screened and sent home without anyone looking.
 # >
 # > **What can be done at once?** Keep the original, with a signature made at the camera, and check it before the

@@ -15,7 +15,7 @@ from medattack_edu.explore.widget import interactive, slider
 from medattack_edu.show import percent
 
 THRESHOLDS = tuple(percent / 100 for percent in range(101))
-# 23.8 % of those analysed in the IDx-DR trial were sick (Abramoff et al. 2018, npj Digit Med 1:39).
+# 23.8 % had the disease in the IDx-DR trial (Abramoff et al. 2018, npj Digit Med 1:39).
 PREVALENCES = (0.01, 0.05, 0.10, 0.24, 0.50)
 TRIAL = 0.24
 
