@@ -1,6 +1,6 @@
 """The toaster patch on photographs that it was not trained on: success by size, by rotation, and beside a picture of a toaster.
 
-    python benchmarks/toaster.py [--placements 8] [--leave-one-out]
+    python benchmarks/toaster.py [--placements 8] [--network efficientnet_lite0] [--leave-one-out]
 
 Intervals are over photographs and not over placements. --leave-one-out trains a patch for each photograph on all the others,
 two or three minutes each.
@@ -11,7 +11,7 @@ import argparse
 import torch
 
 from medattack_edu import freeze, metrics, runtime, trained_patches
-from medattack_edu.models.efficientnet_lite import efficientnet_lite0
+from medattack_edu.models import victims
 from medattack_edu.scenes import photographs
 
 SCALES = (0.2, 0.3, 0.4, 0.5, 0.62)
@@ -28,8 +28,9 @@ def main():
     parser.add_argument(
         "--leave-one-out", action="store_true", help="train a patch for each photograph on all the others"
     )
+    parser.add_argument("--network", default="efficientnet_lite0", help="or any of torchvision's, which is downloaded")
     arguments = parser.parse_args()
-    model = freeze(efficientnet_lite0().to(runtime.device()))
+    model = freeze(victims.new_model(arguments.network, 1000).to(runtime.device()))
 
     def success(x, patch, **options):
         return metrics.patch_success(
@@ -54,7 +55,7 @@ def main():
         shares = []
         for row, name in enumerate(names):
             patch = trained_patches.train_toaster(
-                [other for other in names if other != name], f"without the {name}"
+                [other for other in names if other != name], f"without the {name}", arguments.network
             ).patch
             shares.append(torch.cat([success(x[row : row + 1], patch, scale=scale).by_image for scale in SCALES]))
             print(name, *(f"{100 * share:.0f} %" for share in shares[-1].tolist()), sep=" | ", flush=True)
@@ -63,7 +64,7 @@ def main():
         return
 
     x, names = photographs.photographs(224, photographs.SHOWN)
-    patch, picture = trained_patches.toaster().patch, photographs.toaster_picture(112)
+    patch, picture = trained_patches.toaster(arguments.network).patch, photographs.toaster_picture(112)
     print(
         f"{', '.join(names)}; {arguments.placements} placements each.\n\nscale | patch | picture of a toaster | each photograph"
     )

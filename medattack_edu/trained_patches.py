@@ -8,7 +8,7 @@ from torch import nn
 from medattack_edu import cache, runtime
 from medattack_edu.attacks import patches
 from medattack_edu.attacks.patches import TrainedPatch, train_patch
-from medattack_edu.models import efficientnet_lite
+from medattack_edu.models import efficientnet_lite, victims
 from medattack_edu.models.freeze import freeze
 from medattack_edu.scenes import photographs
 
@@ -36,24 +36,32 @@ MEDICAL_BATCH = 8
 # --- The toaster --------------------------------------------------------------------------------------------------------
 
 
-def toaster():
-    """The patch that says "toaster" to the ImageNet EfficientNet-Lite0, wherever it lies: a TrainedPatch, from the cache.
+def toaster(backbone="efficientnet_lite0"):
+    """The patch that says "toaster" to an ImageNet network, wherever it lies: a TrainedPatch, from the cache.
 
     It was trained without the photographs in `photographs.SHOWN`.
+
+    Args:
+        backbone: the network, as `models.victims.new_model` knows it: an EfficientNet-Lite, or any of torchvision's, such as
+            "vgg16" or "inception_v3", whose weights are downloaded.
     """
     names = [name for name in photographs.FILES if name not in photographs.SHOWN]
-    return _kept("toaster", cache.digest_of(TOASTER_FILES, names), lambda: train_toaster(names), TOASTER)
+    key = cache.digest_of(TOASTER_FILES, names, backbone)
+    return _kept(f"toaster-{backbone}", key, lambda: train_toaster(names, backbone=backbone), TOASTER)
 
 
-def train_toaster(names, title="training the toaster patch (once; two or three minutes on one core)"):
+def train_toaster(
+    names, title="training the toaster patch (once; two or three minutes on one core)", backbone="efficientnet_lite0"
+):
     """Train the toaster patch on scenes varied from these photographs and from dead leaves. Not cached; see `toaster`."""
+    model = victims.new_model(backbone, 1000).to(runtime.device())
     generator = runtime.generator(0)
     pictures, _ = photographs.photographs(ROOM_TO_CROP, names)
     leaves = photographs.dead_leaves(LEAVES, ROOM_TO_CROP // 2, generator).to(pictures)
     leaves = nn.functional.interpolate(leaves, ROOM_TO_CROP, mode="bilinear")
     supply = photographs.varied_scenes(torch.cat([*[pictures] * TIMES, leaves]), TOASTER_SIZE)
     return train_patch(
-        Handicapped(freeze(efficientnet_lite.efficientnet_lite0().to(runtime.device())), TOASTER, HANDICAP),
+        Handicapped(freeze(model), TOASTER, HANDICAP),
         supply,
         TOASTER,
         steps=TOASTER_STEPS,

@@ -1023,8 +1023,8 @@ quiz(
 # - Train a patch that works upside down: `attacks.train_patch(imagenet, universe, TOASTER, angles=180, start=toaster, steps=200)`. Draw its curve
 #   beside the old one. What did it pay? (Make `universe` anew at 224 px first. The one here has 128, and you would change two things at once.)
 # - Is the toaster of one network a toaster for another? EfficientNet-Lite1 is here: `freeze(models.efficientnet_lite.efficientnet_lite1())`.
-#   With a connection, take any of torchvision's: `from medattack_edu.models.torchvision_model import torchvision_model`, then
-#   `freeze(torchvision_model("resnet50", 1000).eval())`. A *list* of models makes `attacks.train_patch` train one patch for all of them.
+#   With a connection, `trained_patches.toaster("vgg16")` trains one for any of torchvision's networks, VGG and Inception among them.
+#   A *list* of models makes `attacks.train_patch` train one patch for all of them.
 # - Choose another target. Is a *banana* easier than a toaster?
 # - Set `clinic` at the top to "fundus" or "chest". Where does the surrogate's patch come closest to the victim's?
 

@@ -135,6 +135,16 @@ def test_the_toaster_never_sees_the_photographs_that_it_is_shown_on(quick, monke
     assert len(quick) == 1
 
 
+def test_the_toaster_is_trained_for_the_network_that_is_asked_for(quick, monkeypatch):
+    made, usual = [], trained_patches.victims.new_model
+    monkeypatch.setattr(
+        trained_patches.victims, "new_model", lambda *arguments: made.append(arguments) or usual(*arguments)
+    )
+    one, other = toaster(), toaster("efficientnet_lite1")
+    assert made == [("efficientnet_lite0", 1000), ("efficientnet_lite1", 1000)]
+    assert not torch.equal(one.patch, other.patch)
+
+
 def test_a_handicap_lowers_one_logit_and_keeps_the_others():
     model, x = Brightness(), torch.rand(3, 3, 8, 8, generator=runtime.generator(1))
     lowered = Handicapped(model, 1, 6.0)(x)
