@@ -299,8 +299,9 @@ def transfer(matrix, title="Success of attacks made on one model and tried on an
             interval = f"{100 * cell.low:.0f} to {100 * cell.high:.0f} %"
             ax.text(column, row + 0.28, interval, ha="center", va="center", color=colour, fontsize=9)
             if source == target:
-                frame = {"fill": False, "edgecolor": "white", "linewidth": 2.5}
-                ax.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, **frame))
+                for edge, width in (("black", 5), ("white", 2)):  # seen on any ground
+                    frame = {"fill": False, "edgecolor": edge, "linewidth": width}
+                    ax.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, **frame))
     ax.set_xticks(range(len(columns)), [f"{readable(name)}\n(n = {matrix[rows[0], name].n})" for name in columns])
     ax.set_yticks(range(len(rows)), [readable(name) for name in rows])
     ax.set(xlabel="tried on", ylabel="made on", title=title)

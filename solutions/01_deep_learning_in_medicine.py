@@ -23,12 +23,12 @@
 # - compute sensitivity and specificity, the AUC and Cohen's kappa, each in a few lines of your own;
 # - say what moving a threshold costs, and whom;
 # - explain why a perfect model can look imperfect;
-# - give four reasons why medicine is a likely target of attacks, and the evidence for each;
+# - give four reasons why medicine is a likely target of attacks, and what speaks for each;
 # - write down a threat model: five questions, five answers.
 #
 # | | |
 # |---|---|
-# | Time | about 60 minutes; a good place for a pause is the end of section 7 |
+# | Time | 60 to 85 minutes; a good place for a pause is the end of section 7 |
 # | You need | [lesson 00](00_start_here.ipynb) |
 # | Your machine needs | nothing more: no network, no GPU |
 
@@ -89,11 +89,11 @@ here.banner()
 # | sick people correctly found | 87.4 % | 87.2 % (95 % interval 81.8 to 91.2) |
 # | healthy people correctly cleared | 89.5 % | 90.7 % (95 % interval 88.3 to 92.7) |
 #
-# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients,
-# and that 198 people, 23.8 %, had the disease. Remember that share.
+# We use the paper's, because they come with intervals. It also says that the device could judge 96.1 % of the patients, and
+# that 198 people, 23.8 %, had the disease. Remember that share. (It is of those who could be evaluated, not of all 900.)
 #
-# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical
-# imaging. One of its figures shows nine tasks in which the method gave the best results of its time [4]:
+# This was one application of many. A survey of 2017 reviewed over 300 contributions of deep learning to medical imaging. One
+# of its figures shows nine tasks in which the method gave the best results of its time [4]:
 #
 # | what | kind of answer |
 # |---|---|
@@ -408,9 +408,9 @@ show.roc({here.classes[1]: scores}, title=f"{here.name} clinic, {sick} sick and 
 # %% [markdown]
 # ### Explain
 #
-# 0.5 is a coin, 1 a perfect order. The AUC needs no threshold, and it does not care *how large* the scores are, only in
-# which order they come: the logits have the same AUC as the probabilities. As long as the labels are true, it does not
-# depend on how many are sick, either.
+# 0.5 is a coin, 1 a perfect order. The AUC needs no threshold, and it does not care *how large* the scores are, only in which
+# order they come: the difference of the two logits has the same AUC as the probability. As long as the labels are true, it
+# does not depend on how many are sick, either.
 #
 # That is its strength, and its danger. A patient does not meet a curve. A patient meets one threshold, in one place.
 
@@ -451,7 +451,7 @@ figure
 
 # %% [markdown]
 # Write your reading into the next cell, a sign for each patient: `0` for healthy, `1` for sick, as in `"011010011001"`.
-# As long as there is a `?` in it, a simulated reader stands in for you, who is wrong on three of the twelve.
+# Unless it is exactly twelve signs, each 0 or 1, a simulated reader stands in for you, who is wrong on three of the twelve.
 
 # %%
 my_reading = "????????????"
@@ -603,12 +603,12 @@ agreement
 # %% [markdown]
 # ### Explain
 #
-# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With
-# labels that are wrong in 15 %, perfection measures an accuracy of 0.85, and where half are sick an AUC of 0.85 as
-# well. Where fewer are sick the AUC is worse still: if a quarter are, about a third of those *labelled* sick are
-# healthy people whom the reader misjudged. (So with noisy labels the AUC does depend on how many are sick.) A vote
-# helps, as long as the readers err independently: it takes five of them to measure the perfect model at 0.95 or more.
-# And the good model, truly at 0.90, measures 0.78 against a single reader.
+# The model is never wrong, and yet it seems to be: every mistake of the reader is booked on the model's account. With labels
+# that are wrong in 15 %, perfection measures an accuracy of 0.85, and where half are sick an AUC of 0.85 as well. Where fewer
+# are sick the AUC is worse still: if a quarter are, about a third of those *labelled* sick are healthy people whom the reader
+# misjudged. (So with noisy labels the AUC does depend on how many are sick.) A vote helps, as long as the readers err
+# independently: where half are sick, it takes five of them to measure the perfect model at 0.95 or more. (Where one in ten is
+# sick, five bring it only to 0.90.) And the good model, truly at 0.90, measures 0.78 against a single reader.
 #
 # Two things follow for this course.
 #
@@ -708,9 +708,9 @@ for words, (measure, values) in table.items():
 # the better guess. Twelve images of a clinic average to *an image of that clinic*. You know much of the next patient's
 # picture before they have walked in.
 #
-# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In
-# the clinic the camera takes care of that. What works on one image has a good chance on the next (lesson 10), and a
-# patch lands where its maker planned, and as large (lesson 07).
+# So does an attacker. Those who attack a stop sign must succeed from every distance and angle and in every light. In the
+# clinic the camera takes care of that. What works on one image has a good chance on the next (a later lesson, in
+# preparation), and a patch lands where its maker planned, and as large (lesson 07).
 
 # %%
 claim(
@@ -727,11 +727,12 @@ claim(
 # %% [markdown]
 # ## 9. A model that everybody has
 #
-# **The third reason: popular architectures.** Hardly anybody trains a medical network from nothing. One takes a
-# well-known network, already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last
-# layer, and trains it a little more. The study that we follow did so with a ResNet-50, and found an Inception network
-# to behave nearly the same [8]. Our victim is an EfficientNet-Lite0 made in the same way, and its starting point is in
-# a package that anybody can install.
+# **The third reason: popular architectures.** (The *architecture* is the plan of a network: which layers, in which order, how
+# large. The *weights* are the numbers that training fills in.) Hardly anybody trains a medical network from nothing. One
+# takes a well-known network, already trained on ImageNet (a million photographs of dogs, cups, ships), gives it a new last
+# layer, and trains it a little more. The study that we follow did so with a ResNet-50, and found an Inception network to
+# behave nearly the same [8]. Our victim is an EfficientNet-Lite0 made in the same way, and its starting point is in a package
+# that anybody can install.
 #
 # ### Predict
 #
@@ -776,11 +777,11 @@ show.curves(
 # %% [markdown]
 # ### Explain
 #
-# After its medical training, the victim is still nearly the public network; its trained layers have not gone far
-# either. Whoever downloads that network holds most of the victim in their hands, without having seen the hospital from
-# inside. Lesson 05 turns this into an attack: train a copy of your own, attack the copy, and carry the result over. A
-# study in ophthalmology, radiology and pathology found that pre-training of this kind can make such transfer
-# dramatically easier [9].
+# After its medical training the victim's weights still point nearly where the public ones do; its trained layers have not
+# gone far either. Whoever downloads that network holds most of the victim in their hands, without having seen the hospital
+# from inside. Lesson 05 turns this into an attack: train a copy of your own, attack the copy, and carry the result over. A
+# study in ophthalmology, radiology and pathology found that pre-training of this kind can make such transfer dramatically
+# easier [9].
 #
 # There is another side to it. An architecture that everybody knows can be inspected by everybody, and those who
 # supervise medical devices may want just that. To hide it is no defence that lasts.
@@ -1035,20 +1036,20 @@ quiz(
 
 # %% jupyter={"source_hidden": true}
 quiz(
-    "A paper reports that its model agrees with the labels on 86 % of the images; two radiologists agree with each other on "
+    "A paper reports that its model agrees with the labels on 91 % of the images; two radiologists agree with each other on "
     "85 %. What can you conclude?",
     [
         "the model is better than the two radiologists",
         "the labels may not allow much more",
-        "the model is wrong on 14 % of the patients",
+        "the model is wrong on 9 % of the patients",
     ],
     answer="the labels may not allow much more",
     why={
-        "the labels may not allow much more": "If readers differ that often, labels are wrong that often "
-        "too, and each of those is counted against the model.",
-        "the model is better than the two radiologists": "It agrees with the labels about as well as two readers agree with each other. "
-        "Neither of these is the truth.",
-        "the model is wrong on 14 % of the patients": "It differs from the label on 14 %. Some of those labels are wrong.",
+        "the labels may not allow much more": "Two who err equally often and independently, and agree on 85 %, "
+        "are each wrong on about 8 %. Against the labels of one of them even a perfect model agrees on only about 92 %.",
+        "the model is better than the two radiologists": "The model was compared with labels, the radiologists with each other. "
+        "Two who are each right on 92 % agree on only 85 %.",
+        "the model is wrong on 9 % of the patients": "It differs from the label on 9 %. Some of those labels are wrong.",
     },
 )
 

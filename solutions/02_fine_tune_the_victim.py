@@ -28,7 +28,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 60 minutes, one of them for training |
+# | Time | 60 to 80 minutes, one or two of them for training; a good place for a pause is the end of section 4 |
 # | You need | [lesson 00](00_start_here.ipynb) (images, logits, checks); [lesson 01](01_deep_learning_in_medicine.ipynb) (sensitivity, AUC) |
 # | Your machine needs | nothing more: no network, no GPU |
 
@@ -330,7 +330,8 @@ claim(
 #
 # ### Exercise 2: set up the probe
 #
-# Replace `model.classifier`, freeze everything else, and return what is to be trained. (`hint("linear_probe")`)
+# Replace `model.classifier`, freeze everything else, and return what is to be trained. (To *freeze* a weight is to switch off
+# its `requires_grad`: no gradient is computed for it, so no optimiser moves it.) (`hint("linear_probe")`)
 
 
 # %%
@@ -558,7 +559,7 @@ for row, values in enumerate(believed):
         f"{show.percent(float(values.max()))} over the ten"
     )
 claim(
-    "what means nothing to a doctor moves the victim's probability",
+    "the same patient, turned and shifted, gets another probability",
     spread.max() > 0.02,
     detail=f"by up to {float(spread.max()):.2f}",
 )
@@ -566,9 +567,10 @@ claim(
 # %% [markdown]
 # ### Explain
 #
-# The first image is the patient as taken; the diagnosis is the same in all ten. (The black corners are where the
-# photograph ends.) To the victim they are ten different images, and its probability wanders. Augmentation is there to
-# make it wander less, for the changes that are in the list. An attack is a change that is *not* in the list.
+# The first image is the patient as taken. The patient is the same in all ten, so the label is too. (Look whether a shift has
+# pushed the disease out of the picture: then the model can't be blamed.) (The black corners are where the photograph ends.)
+# To the victim they are ten different images, and its probability wanders. Augmentation is there to make it wander less, for
+# the changes that are in the list. An attack is a change that is *not* in the list.
 #
 # What belongs in the list is a medical decision. A mirrored retina is a possible retina. A mirrored chest shows the
 # heart on the other side: rare, but a pneumonia in it remains one. Change the colours of a mole, and you may have
@@ -677,7 +679,7 @@ for better, worse in (
 # %%
 borrowed = max(scores["probe"].auc, scores["fine-tuned"].auc)
 claim(
-    "a model on borrowed eyes beats the one from scratch",
+    "the better of the two on borrowed eyes beats the one from scratch",
     borrowed > scores["from scratch"].auc,
     detail=f"{borrowed:.3f} against {scores['from scratch'].auc:.3f}",
 )
@@ -803,8 +805,9 @@ claim(
 #
 # ### Exercise 4: choose a threshold
 #
-# The highest threshold that still reaches the wanted sensitivity on the patients at hand. Whoever reaches it is called
-# sick. (`hint("choose_threshold")`)
+# The highest threshold that still reaches the wanted sensitivity on the patients at hand. (Mind the rounding: in a computer
+# 0.55 * 100 is 55.00000000000001, and `math.ceil` makes 56 of it. `round(..., 9)` first takes the crumb away.) Whoever
+# reaches it is called sick. (`hint("choose_threshold")`)
 
 # %% [markdown] tags=["instructor"]
 # **Common wrong answers.** A quantile that falls between two patients. Rounding down (0.9 of 8 is 7.2; 7 are not
@@ -1047,14 +1050,14 @@ quiz(
     [
         "PyTorch raises an error because the range is wrong",
         "Nothing: normalising twice is the same as once",
-        "Answers come, worse ones, and no error",
+        "Answers come, not the same ones, and no error",
     ],
-    answer="Answers come, worse ones, and no error",
+    answer="Answers come, not the same ones, and no error",
     why={
-        "Answers come, worse ones, and no error": "The images are normalised twice. Our models take pixels in [0, 1] and normalise inside. The attacks of the "
+        "Answers come, not the same ones, and no error": "The images are normalised twice. Our models take pixels in [0, 1] and normalise inside. The attacks of the "
         "course check the range of what comes in, for exactly this reason; a network does not.",
         "PyTorch raises an error because the range is wrong": "A network multiplies and adds whatever it gets. You saw the cat.",
-        "Nothing: normalising twice is the same as once": "The second time takes the mean away from values that have none left. You saw the cat.",
+        "Nothing: normalising twice is the same as once": "The second time takes the mean away from values that have none left. The cat survived it; the victim's probabilities moved.",
     },
 )
 
@@ -1117,7 +1120,7 @@ quiz(
 # %% [markdown]
 # ## What you now know
 #
-# - **Normalisation lives inside the model.** Pixels in [0, 1] go in. Forgotten or done twice, it fails without an
+# - **Normalisation lives inside the model.** Pixels in [0, 1] go in. Forgotten or done twice, the answers change without an
 #   error.
 # - A classifier is a body and a head. A **probe** trains the head; **fine-tuning** trains the body too. Both start from
 #   weights that anybody can download.

@@ -28,8 +28,8 @@
 #
 # | | |
 # |---|---|
-# | Time | 45 to 60 minutes |
-# | You need | [lesson 00](00_start_here.ipynb) (images, logits, checks); what a loss and a training step are ([lesson 02](02_fine_tune_the_victim.ipynb)) |
+# | Time | 60 to 80 minutes; a good place for a pause is the end of section 4 |
+# | You need | [lesson 00](00_start_here.ipynb) (images, logits, checks); what a loss and a training step are ([lesson 02](02_fine_tune_the_victim.ipynb)); sensitivity and specificity ([lesson 01](01_deep_learning_in_medicine.ipynb)) |
 # | Your machine needs | nothing more: no network, no GPU |
 #
 # Everything that you attack here is a model of this course, on public or synthetic images. Keep it so.
@@ -96,8 +96,8 @@ show.gallery(x[:8], y[:8], classes, victim)
 
 # %% [markdown]
 # You need one patient to look at closely: somebody who is sick, whom the victim recognises, and whom the attack of this
-# lesson is going to fool. Not everybody is; how many there are you will count below. Of those who are, take the one in
-# the middle.
+# lesson is going to fool. Not everybody is; how many, the line of the sick in section 4 shows. Of those who are, take the one
+# in the middle. (If it fools none, you get the sick patient of whom the victim is surest.)
 
 # %%
 # The probability of the true class, for each patient.
@@ -115,8 +115,8 @@ print(f"Your patient: {classes[int(truth)]}, and the victim says so with probabi
 # ## 1. One loss, two gradients
 #
 # The **loss** measures how badly the victim does on an image. Here it is the cross-entropy, $-\log p$, where $p$ is the
-# probability that the victim gives to the truth. It is near 0 when the victim is right and sure. With two classes the
-# answer turns at $p = 0.5$, where the loss is $\log 2 \approx 0.69$. Beyond, it grows without end.
+# probability that the victim gives to the truth. It is near 0 when the victim is right and sure. With two classes the answer
+# turns at $p = 0.5$, where the loss is $\log 2 \approx 0.69$. As $p$ falls further, towards 0, the loss grows without end.
 #
 # In training you asked: *if this weight grew a little, what would the loss do?* The answers, one for each weight, are
 # the **gradient**, and training takes a step against it, down the hill.
@@ -131,7 +131,7 @@ print(f"Your patient: {classes[int(truth)]}, and the victim says so with probabi
 # ### Run
 
 # %%
-small = models.SmallCNN().eval()  # 0.1 million weights, just drawn: it knows nothing yet
+small = models.SmallCNN().to(x.device).eval()  # 0.1 million weights, just drawn: it knows nothing yet
 image = patient.clone().requires_grad_()  # "watch these pixels"
 loss = F.cross_entropy(small(image), truth)
 
@@ -344,11 +344,10 @@ claim(
 # %% [markdown]
 # ### Explain
 #
-# You may find more of it near the disease. But it is no drawing of the disease. It is a dust of specks, next to each
-# other with opposite signs, and a good part of it lies where the slope is *not* at its steepest. The victim's answer
-# hangs on fine detail all over the image, which no doctor looks at. Such a picture is sometimes offered as an
-# explanation of what a model "sees" (a *saliency map*). You now know what it really answers: in which direction the
-# answer is easiest to move.
+# You may find more of it near the disease. Is it a drawing of the disease, or a dust of specks, with orange and purple side
+# by side? The line above says how much lies outside the steepest tenth. So small changes in many places, also where no doctor
+# would look, move the loss. Such a picture is sometimes offered as an explanation of what a model "sees" (a *saliency map*).
+# You now know what it really answers: in which direction the answer is easiest to move.
 #
 # ### Predict
 #
@@ -601,18 +600,19 @@ result("success of FGS", fooled["FGS"])
 # %% [markdown]
 # ### Explain
 #
-# Same images to the eye, same size, same number of changed pixels. The noise asks nothing of the victim, and gets
-# little. The attack asked it one question, *which way is up?*, and for many patients that one answer was enough. Look
-# at the confidence as well. Somebody proposes an alarm that rings when the victim is unsure. If the confidence under
-# attack is about what it was before, that alarm stays silent.
+# Same images to the eye, same size, same number of changed pixels. The noise asks nothing of the victim. The attack asked it
+# one question, *which way is up?* How many patients each of them fooled stands above; the difference is what the answer was
+# worth. Look at the confidence as well. Somebody proposes an alarm that rings when the victim is unsure. If the confidence
+# under attack is about what it was before, that alarm stays silent.
 #
 # ### Which direction falls first?
 #
 # An attack on a sick patient makes a *missed* disease; an attack on a healthy patient makes a *false alarm*. They don't
 # cost the same, and they need not fall at the same size either.
 #
-# **Predict** which of the two falls first in your clinic, from the sensitivity and the specificity at the top of this
-# page: of the sick and the healthy, whom did the victim diagnose more surely?
+# **Predict** which of the two falls first in your clinic, from the probabilities in the gallery at the top of this page: of
+# those diagnosed rightly, of whom is the victim surer, the sick or the healthy? (Sensitivity and specificity say how often it
+# is right, and not how surely.)
 
 # %%
 COSTS = {
@@ -662,8 +662,8 @@ label_sizes(picture, small_sizes)
 # on how many of each class, and on where its threshold lies, and it differs from clinic to clinic: that is why there is
 # no claim here. In lesson 04 you measure the distance to that border for each patient.
 #
-# Ask then **who would want which**. Treatment that nobody needs pays whoever is paid for treatment. Treatment that is
-# missed pays whoever has to pay for it. The patient loses either way.
+# Ask then **who would want which**. Treatment that nobody needs pays whoever is paid for treatment. A treatment that is
+# missed saves money for whoever would have had to pay for it. The patient loses either way.
 
 # %% [markdown]
 # ## 5. How large must it be?
@@ -782,9 +782,10 @@ explore.epsilon(victim, x, y, classes, attacks=("noise", "FGS"))
 # %% [markdown]
 # ### More is not always better
 #
-# Does each patient, once fooled, stay fooled? The next picture follows every patient whom the victim diagnosed rightly:
-# a row for each, a column for each size. Dark purple: the victim is sure of the truth. Dark orange: sure of the wrong
-# answer. A dot marks a patient who **had been fooled at a smaller size and is diagnosed rightly again**.
+# Does each patient, once fooled, stay fooled? The next picture follows every patient whom the victim diagnosed rightly: a row
+# for each, sorted, with whoever is fooled at the fewest sizes at the top; a column for each size. Dark purple: the victim is
+# sure of the truth. Dark orange: sure of the wrong answer. A dot marks a patient who **had been fooled at a smaller size and
+# is diagnosed rightly again**.
 
 # %%
 fine_sizes = [0, 0.12, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16]
@@ -845,8 +846,10 @@ for size in (0.12, 0.5, 2):
 claim("after 2/255 hardly more than half of the signs still hold", agreement[-1].high < 0.6, detail=str(agreement[-1]))
 
 # %% [markdown]
-# Very soon, most of what the gradient told you is out of date. "Linear" is true of a small neighbourhood only. The
-# remedy suggests itself: take a small step, **ask again**, take another. That is projected gradient descent, lesson 04.
+# Very soon, most of what the gradient told you is out of date. "Linear" is true of a small neighbourhood only. The remedy
+# suggests itself: take a small step, **ask again**, take another. That is projected gradient descent, lesson 04. (Does this
+# contradict section 3? Only in part. There the argument needed a straight slope for one tiny step, and you tested it with a
+# quarter of a level. How far the slope stays straight, the argument doesn't say. Here you measured it.)
 #
 # It also means that surviving FGS proves little. A checklist for honest evaluations [4] puts it so: "Do not use Fast
 # Gradient Sign (exclusively)".
@@ -926,8 +929,8 @@ claim("and so does 1/255", saved[2].after_saving == saved[2], detail=str(saved[2
 # Whole levels pass as they are, because they lead from one level to another. That is why this course writes `1/255` and
 # `2/255`, and why it reports success as saved.
 #
-# And exactly 0.5? There the last bit of the arithmetic decides for each value which way it goes (look at the point at
-# 0.5 in your picture). Whoever claims a success at half a level should say how it was rounded.
+# And exactly 0.5 (or 1.5, or 2.5)? There the last bit of the arithmetic decides for each value which way it goes (look at the
+# point at 0.5 in your picture). Whoever claims a success at half a level should say how it was rounded.
 #
 # Eight bits is one format of many. A file with 12 bits has 4,096 levels, sixteen for each of these, and keeps much
 # smaller steps. JPEG does more than round: it throws fine detail away, and fine detail is what this attack is made of.
@@ -1039,7 +1042,7 @@ quiz(
 # - A radiograph has one channel, and your attack changes red, green and blue apart from each other: a grey file could
 #   not hold it. Write `grey_fgs`, which moves the three by the same amount. (Which sum of the three slopes decides?)
 #   How much does the attack lose?
-# - Attack the part of the image outside the disease only. How much success is left?
+# - Attack only a frame at the edge of the image, an eighth of its side wide. How much success is left?
 
 # %% [markdown]
 # ## What you now know

@@ -27,7 +27,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 60 minutes |
+# | Time | 60 to 75 minutes; a good place for a pause is the end of section 6 |
 # | You need | [lesson 03](03_fast_gradient_sign.ipynb) (the gradient at the pixels, its sign, eps, attack success) |
 # | Your machine needs | nothing more: no network, no GPU |
 #
@@ -93,8 +93,9 @@ print("accuracy before any attack:", clean.accuracy)
 # than eps. Where you stand the hill rises steeply to the right, and a little towards the bottom of the map.
 #
 # - Where does FGS end?
-# - A walker takes steps a quarter as long, each along the sign of the gradient, and looks around before each. When a
-#   step leads out of the square, the walker goes back to the nearest point of the square. Where does this walk end?
+# - A walker takes steps a quarter as long, each along the sign of the gradient, and looks around before each. When a step
+#   leads out of the square, the walker goes back to the nearest point of the square. You can't know yet where this walk ends.
+#   Guess: at the same corner as FGS, or elsewhere? And on what does it depend?
 #
 # ### Run
 
@@ -156,10 +157,10 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# The sign of the gradient sends FGS to the lower right corner in one jump, and there it stands *lower* than it started.
-# One short step to the right, the slope has turned: now the hill rises towards the top of the map. Only someone who
-# looks again can know. The walker turns after the first step and climbs to another corner. There every further step
-# leads out of the square (the arrow), and the projection brings the walker back.
+# The sign of the gradient sends FGS to the lower right corner in one jump, and there it stands *lower* than it started. One
+# short step towards that corner, the slope has turned: now the hill rises towards the top of the map. Only someone who looks
+# again can know. The walker turns after the first step and climbs to another corner. There every further step leads out of
+# the square (the arrow), and the projection brings the walker back.
 #
 # Going back to the nearest allowed point is called **projection**. A walk along the gradient with a projection after
 # each step is **projected gradient descent**, PGD [1]. (The method is named after its usual job, going *down* a loss.
@@ -213,8 +214,9 @@ project = check.project(project)
 #
 # ### Exercise 2: PGD
 #
-# Start at the clean images. In each round: the gradient of the loss *where you are now*, one step of length `step_size`
-# along its sign, and your projection. You wrote the first two in lesson 03. (`hint("pgd")`)
+# Start at the clean images. In each round: the gradient of the loss *where you are now*, one step of length `step_size` along
+# its sign, and your projection. You wrote the first two in lesson 03; this notebook doesn't have those functions, so write
+# the lines again (sum or mean of the loss: only the sign counts). (`hint("pgd")`)
 
 # %% [markdown] tags=["instructor"]
 # **Common wrong answers, in the order in which they come.** The gradient taken at `x` in every round: all steps go the
@@ -391,8 +393,8 @@ print(f"mean loss with  8 steps  {climbed[8].mean():.3f}, best of 4 starts {rest
 # result changes, you had too few** [4]. (Do it with all patients where something depends on it. Eight are enough to see
 # the idea.)
 #
-# What restarts add on your images stands in the last line. They are for rugged surfaces, where a single walk may get
-# stuck. Then the best of several is nearer to the truth.
+# What restarts add on your images stands in the last line. They are for rugged surfaces, where a single walk may get stuck.
+# Then the best of several is nearer to the worst that this eps can do.
 
 # %%
 claim("16 steps climb higher than one", climbed[16].mean() > climbed[1].mean())
@@ -454,13 +456,13 @@ show.perturbation(x[0], attacked[0], victim, y[0], names)
 # The figure of the study shows it for six patients: the probability of disease of the three healthy ones goes from 0.0,
 # 0.2 and 0.0 % to 100 %, and that of the three sick ones from 99 to 100 % down to 0.0 % [6].
 #
-# The wrong answers are surer than the right ones were. So confidence is no warning. Neither is the eye: look at the
-# image above.
+# The wrong answers are surer than the answers before the attack were. So confidence is no warning. Neither is the eye: look
+# at the image above.
 
 # %%
 claim("not one answer is right any more", rows["PGD"].accuracy == 0)
 claim("the order of the patients is turned round: the AUC is below 0.05", rows["PGD"].auc < 0.05)
-claim("the wrong answers are surer than the right ones were", rows["PGD"].confidence > clean.confidence)
+claim("the wrong answers are surer than the answers before the attack were", rows["PGD"].confidence > clean.confidence)
 result("AUC under PGD", rows["PGD"].auc)
 as_before = ((rows["noise"].probabilities > 0.5) == (clean.probabilities > 0.5)).float().mean().item()
 claim("noise of this size leaves at least 6 in 10 answers as they were", as_before >= 0.6, f"{as_before:.2f}")
@@ -752,8 +754,9 @@ print("2/255, after saving        ", ample.after_saving)
 # Rounding moves each pixel value by up to half a grey level. A change below 0.5/255 is rounded away altogether. **A
 # perturbation that vanishes when it is saved is no attack**, however small its eps looks in a table.
 #
-# The remedy is cheap: use whole grey levels, 1/255 or more. Every number in this course that is meant for the world
-# outside comes with its value after saving; `attack_success(...).after_saving` has it.
+# The remedy is cheap: choose an eps of one grey level or more, and measure after saving. FGS with a whole eps passes
+# unchanged; PGD leaves some values between two levels, and the attack has to bear their rounding. Every number in this course
+# that is meant for the world outside comes with its value after saving; `attack_success(...).after_saving` has it.
 
 # %%
 claim("saving undoes some of the smallest perturbations", smallest.after_saving < smallest)
@@ -844,9 +847,10 @@ quiz(
 # ## What you now know
 #
 # - PGD is FGS with open eyes: a short step along the sign of the gradient, a projection, and again.
-# - It turns no fewer answers than FGS and climbs higher, within half a grey level. In the study's own setting no right
-#   answer is left, and the wrong ones are surer than the right ones were.
-# - An attack has converged when twice the steps change nothing. Only then does the number speak about the model.
+# - It turns no fewer answers than FGS and climbs higher, within half a grey level. In the study's own setting no right answer
+#   is left, and the wrong ones are surer than the answers before the attack were.
+# - An attack has converged when twice the steps no longer change its success. Only then does the number speak about the
+#   model.
 # - With two classes, away and towards are one direction, until a probability rounds to 1.
 # - The smallest eps of a patient is a distance to a border. For half of them it is less than one grey level, and much
 #   of that is lost when the image is saved. Whole grey levels survive.
@@ -855,8 +859,8 @@ quiz(
 progress()
 
 # %% [markdown]
-# **Next:** [lesson 05](05_black_box_transfer.ipynb), black box. Until now you could look into the model. There you can't, and it will help the victim
-# less than you think.
+# **Next:** [lesson 05](05_black_box_transfer.ipynb), black box. Until now you could look into the model. There you can't.
+# That protects the victim less than you think less than you think.
 #
 # ## Sources
 #

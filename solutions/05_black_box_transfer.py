@@ -24,9 +24,11 @@
 # - count how often an attack transfers, without flattering it;
 # - draw the matrix of who deceives whom, and read from it what makes a good stand-in;
 # - attack several models with one perturbation;
-# - choose a stand-in with a handful of questions, and say whom an attack would serve.
+# - choose a stand-in with a few dozen questions, and say whom an attack would serve.
 #
-# **Time:** about 90 minutes; computing about one minute. **Needs:** lesson 04 (PGD, saving, the two directions).
+# **Time:** about 90 minutes, with a good place for a pause before *One perturbation, several models*; computing about one
+# minute, and some minutes more the first time, when the models are trained (`medattack prepare --surrogates` does that
+# beforehand). **Needs:** lesson 04 (PGD, saving, the two directions).
 #
 # As always here, you attack a model of this course, on public or synthetic images. That is what the method is for in your hands.
 
@@ -108,7 +110,7 @@ print("accuracy before any attack:", evaluate(victim, x, y).accuracy)
 # | surrogate | what it shares with the victim |
 # |---|---|
 # | twin | the architecture, and the start from the same ImageNet weights |
-# | relative | a larger architecture of the same family, and its start from ImageNet |
+# | relative | the family of the architecture (it is larger), and that it starts from ImageNet, with weights of its own |
 # | scratch | the architecture, but it begins with random weights |
 # | small | nothing: a small network that begins with random weights |
 #
@@ -195,7 +197,8 @@ which = int(((victim(x).argmax(1) == y) & (victim(on_twin).argmax(1) != y)).int(
 show.perturbation(x[which], on_twin[which], victim, y[which], names)
 
 # %% [markdown]
-# The images look the same, the answers under them do not. Six patients are no number, though. How often does the attack transfer?
+# The images look nearly the same. Do the answers under them? Six patients are no number, though. How often does the attack
+# transfer?
 #
 # ### Exercise: `transfer_rate`
 #
@@ -276,7 +279,7 @@ result("transfer rate from the twin", twin_rate)
 #
 # Now every model is attacked, and every attack is tried on every model. Before you look:
 #
-# - Which attack is the most dangerous for the victim, which the least?
+# - Of the attacks made on your four, which is the most dangerous for the victim, which the least?
 # - *Shared pre-training*: in a study of ophthalmology, radiology and pathology, pre-training could "dramatically increase the transferability",
 #   even between different architectures [3]. Then twin *and* relative should beat scratch and small. Does the architecture or the
 #   start matter more: relative or scratch?
@@ -350,14 +353,14 @@ show.transfer(matrix, "Right answers turned, eps = 4/255")
 # %% [markdown]
 # ### Explain
 #
-# The white frames are white boxes: made and tried on the same model. The first column is what counts, the victim's. Read it from
-# top to bottom, with the intervals: they are wide, because so few patients are.
+# The white frames are white boxes: made and tried on the same model. The first column is what counts, the victim's. Read it
+# from top to bottom, with the intervals: they are wide, because the patients are few.
 #
 # On average the two surrogates that began with ImageNet betray it more than the two that didn't, and the twin most of all. It
-# shares no patient with the victim, no order in which they were seen, and none of the weights that training changed. What it
+# shares no image with the victim, no order in which they were seen, and none of the weights that training changed. What it
 # shares is the **start**: what the network had learnt to look at before it saw its first patient. Its first five blocks even
-# stayed as ImageNet made them, in the hospital as at your place (lesson 02 told why). In a hospital's brochure, "fine-tuned
-# from ImageNet" next to the name of an architecture is what an attacker needs.
+# stayed as ImageNet made them, in the hospital as at your place (they see edges and textures, lesson 02). In a hospital's
+# brochure, "fine-tuned from ImageNet" next to the name of an architecture is what an attacker needs.
 #
 # Is it ImageNet as such, or that very start? *Relative* learnt from the same photographs, but has other weights. How far it gets,
 # compared with scratch and with noise, differs from clinic to clinic: read yours with the intervals.
@@ -372,7 +375,7 @@ mean_rate = {start: sum(rates[kind, "victim"] for kind in kinds) / 2 for start, 
 claim("the pre-trained surrogates transfer better than the others", mean_rate["ImageNet"] > mean_rate["random"],
       f"{mean_rate['ImageNet']:.2f} and {mean_rate['random']:.2f} on average")  # fmt: skip
 loudest = max(rates[kind, "victim"] for kind in started["random"])
-claim("scratch and small do what noise does on the victim, or at most a fifth of its answers more", loudest <= noise_rate + 0.2,
+claim("scratch and small turn at most 20 points more of the victim's answers than noise does", loudest <= noise_rate + 0.2,
       f"{loudest:.2f}, noise {noise_rate:.2f}")  # fmt: skip
 claim("no surrogate betrays the victim more than the twin", all(rates["twin", "victim"] >= rates[kind, "victim"] for kind in surrogates))
 claim("on its own model each attack turns three quarters or more", all(rates[name, name] >= 0.75 for name in models))
@@ -383,8 +386,8 @@ claim("on its own model each attack turns three quarters or more", all(rates[nam
 # ### Predict
 #
 # Here are two guesses. *A good stand-in is a good doctor*: who diagnoses like the victim errs like the victim. Or: *a good
-# stand-in has the same slopes*: its gradient points where the victim's points. If it does, how alike are the two directions, on a
-# scale from 0, at right angles, to 1, the same?
+# stand-in has the same slopes*: its gradient points where the victim's points. If it does, how alike are the two directions,
+# on a scale from 0, at right angles, to 1, the same? (That number is called the *cosine* of the two directions.)
 #
 # ### Run
 
@@ -406,7 +409,7 @@ def mean_cosine(directions):
 
 
 alike = {name: mean_cosine(slope(model)) for name, model in surrogates.items()}
-by_chance = victims_slope.shape[1] ** -0.5  # how far from 0 the cosine of two random directions usually is
+by_chance = (victims_slope.shape[1] * len(x)) ** -0.5  # how far from 0 the mean cosine of random directions usually is
 
 figure, (left, right) = show.picture(11, 4, 1, 2, sharey=True)
 for i, name in enumerate(surrogates):
@@ -436,18 +439,18 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# On the left, compare *twin* and *relative*. Where two surrogates are equally good doctors and one betrays far more, skill can't be
-# the reason. On the right, look at the scale.
-# Even the twin's gradient is far from the victim's. Liu and others saw the same with photographs: between different networks the
-# directions are nearly at right angles, and some attacks transfer all the same [4].
+# On the left, compare *twin* and *relative*. Where two surrogates are equally good doctors and one betrays far more, skill
+# can't be the reason. On the right, look at the scale. Even the twin's gradient is far from the victim's: its cosine is below
+# one half. Liu and others saw the same with photographs: between different networks the directions are nearly at right
+# angles, and some attacks transfer all the same [4].
 #
-# How can a direction that is nearly at right angles deceive anybody? Because "nearly" is counted in 49,152 dimensions. Two
-# directions drawn at random have a cosine of 0 there, give or take 0.0045 (one divided by the root of 49,152): that is the grey
-# band. A cosine of 0.02 is more than four times that, and what the pixels have in common adds up. It is lesson 03 once more: many
-# small pushes, one sum.
+# How can a direction that shares so little deceive anybody? Because it is counted in 49,152 dimensions. Two directions drawn
+# at random have a cosine of 0 there, give or take 0.0045 (one divided by the root of 49,152). The mean over 20 patients is
+# nearer still, give or take 0.001: that is the grey band. A cosine of 0.02 is twenty times that, and what the pixels have in
+# common adds up. It is lesson 03 once more: many small pushes, one sum.
 #
-# Which of your surrogates lie within the grey band? Is their attack, to the victim, more than noise? Go back to the matrix and
-# compare their rows with the control's.
+# Which of your surrogates have an interval that reaches into the grey band? Is their attack, to the victim, more than noise?
+# Go back to the matrix and compare their rows with the control's.
 
 # %%
 claim("the twin's gradient is much closer to the victim's than chance", alike["twin"] > 5 * by_chance, f"{alike['twin']:.3f}")
@@ -456,9 +459,10 @@ claim("and yet far from the same: a cosine below 0.5", alike["twin"] < 0.5)
 # %% [markdown]
 # ## Look at one patient
 #
-# Choose where the attack is made, where it is tried, and how large it is. Which is the smallest eps at which the twin deceives
-# the victim, and which for *small*? Find a patient whom one surrogate turns and another doesn't. Look at the two lines below the
-# matrix, too: is one class turned more often than the other?
+# Choose where the attack is made, where it is tried, and how large it is. (To be quick, this explorer takes six patients and
+# two steps, with momentum, which comes in the next section; its numbers differ from the matrix above.) Which is the smallest
+# eps at which the twin deceives the victim, and which for *small*? Find a patient whom one surrogate turns and another
+# doesn't. Look at the two lines below the matrix, too: is one class turned more often than the other?
 
 # %%
 sources = {kind: surrogates[kind] for kind in ("twin", "relative", "small")}
@@ -538,10 +542,11 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# On relative itself the walk arrives, as in lesson 04. On the victim a difference counts only if it is large next to the scatter of
-# the small points, the patients. Is any of the five recipes that far ahead, in both classes? *What the literature reports on
-# average need not hold in your clinic.* An attacker would measure it. So does a good evaluation: it reports the best of several
-# recipes, and not the first.
+# On relative itself the walk arrives, as in lesson 04. On the victim a difference counts only if it is large next to the
+# scatter of the small points, the patients. Is any of the five ways to climb that far ahead, in both classes? *What the
+# literature reports on average need not hold in your clinic.* An attacker would measure it. So does a good evaluation: it
+# tries several ways on patients of its own, and reports the best of them on the test patients, not the first that came to
+# mind.
 
 # %%
 claim("on its own model twelve steps do at least as much as one", recipes["12 steps"][0] >= recipes["1 step"][0])
@@ -634,10 +639,10 @@ for source, share in together.items():
 # %% [markdown]
 # ### Explain
 #
-# Yes, one attack can defeat several. Two systems that grew from the same start fall to one image for each patient, although the
-# image was made for only one of them. And models that don't fall together by themselves can be made to, by somebody who has all
-# of them: the ensemble's last line against those of its members. A second model from the same start is no second opinion. One
-# with another start is a weak one: whoever has it too can aim at both.
+# Yes, one attack can defeat several. Two systems that grew from the same start fall to one image for each patient, although
+# the image was made for only one of them. Can models that don't fall together by themselves be made to, by somebody who has
+# all of them? Compare the ensemble's last line with those of its members, with the intervals. A second model from the same
+# start is no second opinion. One with another start is a weak one: whoever has it too can aim at both.
 #
 # Two things to read off. *Small* is in the ensemble: does the ensemble turn it as often as its own attack does? If not, why might
 # that be? (We take the mean of logits. Whose are the largest?) And does the ensemble deceive the *victim* more often than
@@ -699,8 +704,9 @@ print(door)
 # %% [markdown]
 # ### Predict
 #
-# A few dozen questions, each of which looks like an ordinary patient. Twelve patients are few; they suffice where one surrogate
-# is far ahead, and where two are close it matters little which you take. The choice is made, and from here on nobody is asked any
+# A few dozen questions. Each image looks like an ordinary patient; but the same patient comes up to five times, nearly
+# unchanged, and whoever looks for that sees it (lesson 06). Twelve patients are few; they suffice where one surrogate is far
+# ahead, and where two are close it matters little which you take. The choice is made, and from here on nobody is asked any
 # more. How large must eps be until half of the test patients are turned? And until it survives being saved?
 #
 # ### Run
@@ -746,10 +752,11 @@ claim("each patient was asked about at most five times", max(door.asked.values()
 # %% [markdown]
 # ## Labels for nothing
 #
-# So far you had labels for your own images. Suppose that you have none: labels cost a doctor's time. But the victim gives them
-# away. **Ask it about your images, and train on its answers.** The result is called a *substitute*. Papernot and others built one
-# with 6,400 queries against a model at MetaMind, which then got 84.24 % of their adversarial examples wrong; Amazon's and
-# Google's, 96.19 % and 88.94 % [7].
+# So far you had labels for your own images. Suppose that you have none: labels cost a doctor's time. But the victim gives
+# them away. **Ask it about your images, and train on its answers.** The result is called a *substitute*. Papernot and others
+# built one with 6,400 queries against a model at MetaMind, which then got 84.24 % of their adversarial examples wrong;
+# Amazon's and Google's, 96.19 % and 88.94 % [7]. They also made new images along the slopes of their substitute, and asked
+# about those; ours asks about the images that it has, no more.
 #
 # ### Predict
 #
@@ -774,11 +781,12 @@ print(f"{'noise':<24} eps 8/255:             {transfer_rate(victim, x, noise_of(
 # %% [markdown]
 # ### Explain
 #
-# One question for each image, one label for each question, and no doctor: that is all the copy needed. But what is it worth? Two
-# comparisons decide. Does it answer more like the victim than the network trained on the truth, beyond the intervals? And does its
-# attack turn more than the last line, noise? On the drawn radiographs neither is so: the copy's attack does what noise does, and
-# the twin's, which never asked but knew the recipe, turned most of the patients at half this size. **Labels are free; slopes are
-# not.** Does your clinic say the same?
+# One question for each image, one label for each question, and no doctor: that is all the copy needed. But what is it worth?
+# Two comparisons decide. Does it answer more like the victim than the network trained on the truth, beyond the intervals? And
+# does its attack turn more than the last line, noise? On the drawn radiographs neither is so: the copy's attack does what
+# noise does, and the twin's, which never asked but knew the recipe, turned most of the patients at half this size. **There
+# labels were free, and slopes were not** (with our plain copy; with theirs it may be otherwise). Does your clinic say the
+# same?
 
 # %%
 claim("one question for each image of yours, no more", labels_only.total == len(here.attacker), f"{labels_only.total}")
@@ -791,9 +799,9 @@ claim("one question for each image of yours, no more", labels_only.total == len(
 #
 # ### Predict
 #
-# Some success rates above stopped in the middle, neither 0 nor 1. Half of your patients are healthy and half are sick. So is it
-# half of each? Or one class, and not the other? Which of the two directions do you expect to be easier in your clinic, healthy to
-# sick or sick to healthy? And **why**? Four explanations are on the table:
+# You have seen by class what the twin's attack and the noise do. Half of your patients are healthy and half are sick. So is
+# it half of each? Or one class, and not the other? Which of the two directions do you expect to be easier in your clinic,
+# healthy to sick or sick to healthy? And **why**? Four explanations are on the table:
 #
 # 1. The victim is lopsided: one class lies nearer to its border.
 # 2. The attack pushes one class harder than the other.
@@ -841,7 +849,7 @@ for ax, (what, moved) in zip(axes, push.items(), strict=True):
         mine = truth == label
         ax.plot(distance[mine], moved[mine], "os"[label], color=(show.BLUE, show.ORANGE)[label], label=names[label], alpha=0.8)
     title = f"{what} (twice the attack)" if what.startswith("noise") else what
-    ax.set(title=title, xlabel="distance from the border", ylim=(min(pushes.min().item(), 0) - 1, top))
+    ax.set(title=title, xlabel="distance from the border (difference of the logits)", ylim=(min(pushes.min().item(), 0) - 1, top))
 axes[0].set_ylabel("push towards the other class\n(difference of the logits)")
 axes[1].annotate("shaded: turned", (0.97, 0.03), xycoords="axes fraction", color="0.3", ha="right")
 axes[2].legend(frameon=False, loc="lower right")
@@ -907,8 +915,9 @@ claim("the push of the twin's attack goes towards the wrong answer in both class
 # ### In the clinic
 #
 # **What would a log show?** Of the attack itself, nothing: the victim sees each image once, as it sees any other. Of the
-# preparation, at most the questions: a few for the choice, one an image for the substitute. They look like patients. Whoever runs
-# a model can count who asks how much, and can make the answers coarser. Lesson 06 lets you try both.
+# preparation, at most the questions: a few dozen for the choice, up to five about one patient, and one an image for the
+# substitute. Each looks like a patient; only the repeats are odd. Whoever runs a model can count who asks how much, and can
+# make the answers coarser. Lesson 06 lets you try both.
 #
 # **Is secrecy a defence?** Of the weights: a weak one. Of the recipe: a little better, until the brochure is printed.
 # Transparency has good reasons in medicine, and a model that is safe only as long as nobody knows how it was built isn't safe.
@@ -940,11 +949,11 @@ quiz(
 quiz(
     "A vendor keeps the weights secret and prints: EfficientNet-Lite0, fine-tuned from ImageNet. What has been given away?",
     [
-        "Where it started: whoever starts there gets slopes like its own",
+        "Where it started: whoever starts there gets slopes that share something with its own",
         "Nothing, without the weights there is no gradient",
         "The patients it was trained on",
     ],
-    answer="Where it started: whoever starts there gets slopes like its own",
+    answer="Where it started: whoever starts there gets slopes that share something with its own",
     why="Anybody can start where the vendor started. The twin did, on other patients, and betrayed the victim like no other.",
 )
 
@@ -977,7 +986,8 @@ quiz(
 #
 # - A model can be attacked without its weights and without a question: train your own, attack that, and send the images.
 # - Success is counted over the images that the *target* had right, for each class, with its interval, next to noise.
-# - Who starts where the victim started gets slopes like the victim's, with other patients and other training. That betrays it.
+# - Who starts where the victim started gets slopes that share more with the victim's than anybody else's do, with other
+#   patients and other training. That betrays it.
 # - Gradients of different models are nearly at right angles, and the small part that they share is enough.
 # - One perturbation can deceive several models. A few dozen questions find the best stand-in, and the victim labels your images itself.
 # - One direction is often easier than the other. Ask whom it serves, and look at the control before you call it an attack.

@@ -26,7 +26,8 @@
 # - see why hiding the gradient protects nobody;
 # - judge what a defender can do, and what it costs honest customers.
 #
-# **Time:** about 90 minutes; computing about one and a half. **Needs:** lesson 04 (PGD, the projection).
+# **Time:** about 120 minutes; computing about a minute and a half, and some minutes more, once, for the study of 1,000 queries
+# (`long_curves = False` leaves it out). **Needs:** lesson 04 (PGD, the projection), and lesson 02 (the threshold) at the end.
 #
 # You ask a model of this course, on your own machine, about public or synthetic images. Services of other people have terms of
 # use, and their patients have names.
@@ -152,25 +153,26 @@ for k, value in enumerate((20, 40, 64, 90, 110)):
 moves = lead(attacks.Oracle(victim)(nudged), y[:1].expand(5)) - distance[:1]
 values = x[0].numel()
 print("one value by one grey level moves the lead by", [f"{move:+.4f}" for move in moves.tolist()])
-print(f"{2 * values:,} questions for one gradient: {2 * values / 3600:.0f} hours at one a second; PGD in lesson 04 took ten gradients")
+print(f"{values:,} questions and one for one gradient: {values / 3600:.0f} hours at one a second; PGD in lesson 04 took ten gradients")
 
 # %% [markdown]
 # ### Explain
 #
-# More than a day for one gradient of one patient, from differences so small that the slightest rounding of the answers swallows
-# them. That is the wrong way to ask: 49,152 narrow questions.
+# Fourteen hours for one gradient of one patient, and twice that if each value is moved both ways. The differences are so
+# small that a service which rounds its answers to two decimals would hide most of them. That is the wrong way to ask: 49,152
+# narrow questions.
 #
 # ## Wide questions
 #
 # Ask along a direction in which *all* values move at once. Draw a random direction `u`. Ask a little forward along it, and a
 # little backward:
 #
-# **slope along u ≈ (score(x + σ u) − score(x − σ u)) / 2σ**
+# **slope along u ≈ (score(x + σ u) − score(x − σ u)) / (2σ)**
 #
-# If that is positive, `u` leads uphill, and by how steeply you know how much to trust it. So add up `slope * u` over some random
-# directions: steep ones count more, falling ones count backwards. The mean over many is the gradient. Each pair goes both ways
-# from the middle, which is called *antithetic*. With normal directions this is the estimate of **natural evolution strategies**,
-# NES, as Ilyas and others use it to attack [1].
+# The *score* is whatever number one climbs; here, the lead. If the slope is positive, `u` leads uphill, and by how steeply
+# you know how much to trust it. So add up `slope * u` over some random directions: steep ones count more, falling ones count
+# backwards. The mean over many is the gradient. Each pair goes both ways from the middle, which is called *antithetic*. With
+# normal directions this is the estimate of **natural evolution strategies**, NES, as Ilyas and others use it to attack [1].
 #
 # ### Exercise: `nes_estimate`
 #
@@ -193,8 +195,9 @@ def nes_estimate(score, x, pairs, sigma, generator):
         score: a function from images (N, 3, H, W) to numbers (N,), one for each. It has no gradient.
         x: images (N, 3, H, W) in [0, 1].
         pairs: how many directions to draw. Each costs two questions about each image.
-        sigma: length of the little step along a direction, in pixel units.
-        generator: torch.Generator to draw standard normal directions with, another for each image and each pair.
+        sigma: how far one value moves along a standard normal direction (root mean square), in pixel units.
+        generator: torch.Generator to draw with: for each pair one standard normal direction for each image.
+            Don't cut the points to [0, 1]: `score` sees to that.
 
     Returns:
         The estimate (N, 3, H, W): the mean of slope times direction.
@@ -368,6 +371,7 @@ figure, ax = show.picture(8.5, 4.6, alt="Variance of three estimators against si
 for (name, values_of), colour, marker in zip(variances.items(), (show.RED, show.GREEN, show.BLUE), "^so", strict=True):
     ax.plot(sigmas, values_of, marker=marker, color=colour, linewidth=2, label=name)
 ax.axhline(values / (QUESTIONS / 2), color="0.3", linestyle=":", label=f"{values:,} values / {QUESTIONS // 2} pairs")
+ax.axhline(values / (QUESTIONS - 1), color="0.3", linestyle="--", label=f"{values:,} values / {QUESTIONS - 1} directions")
 ax.set(xscale="log", yscale="log", xlabel="sigma, in pixel units", ylabel="variance / squared length of the gradient")
 ax.set_title(f"Three ways to spend {QUESTIONS} questions (one patient, 4 runs each)")
 ax.grid(alpha=0.25)
@@ -382,11 +386,12 @@ figure
 # such as the curvature of the hill. The other has almost twice as many directions for the same money. Which of these two is ahead
 # at which sigma, on your figure?
 #
-# The dotted line is the price of guessing in 49,152 dimensions, and as long as each value is drawn by itself, no way of asking
-# escapes it *on average*. It is the same law as before: with noise that long, the cosine is the square root of pairs by values. A
-# line may lie a little below it all along: four runs scatter by a third or so, and every sigma was tried with the same four draws,
-# so that one lucky draw lowers all its points. (At the largest sigma there is a second reason: the hill isn't straight over that
-# distance, and what you estimate is the slope of a smoother one.)
+# On a straight hill each way has a price of its own: the number of values divided by the number of directions, 4 for the
+# pairs (dotted) and 7 for the way that subtracts the score at `x` (dashed). As long as each value is drawn by itself, no way
+# of asking gets below its line *on average*. It is the same law as before: with noise that long, the cosine is the square
+# root of pairs divided by values. A curve may lie a little off its line all along: four runs scatter by a third or so, and
+# every sigma was tried with the same four draws, so that one lucky draw lowers all its points. (At the largest sigma there is
+# a second reason: the hill isn't straight over that distance, and what you estimate is the slope of a smoother one.)
 
 # %%
 ratio = [forward / paired for forward, paired in zip(variances["forward only"], variances["in pairs"], strict=True)]
@@ -396,10 +401,11 @@ claim("a smaller sigma makes it worse", variances["forward only"][0] > variances
 # %% [markdown]
 # ## Fewer dimensions
 #
-# 49,152 dimensions are the price of treating each value as if it had nothing to do with its neighbour. In an image it has. So ask
-# about **blocks**: divide the image into 8 × 8 blocks, and let all values of a block and colour move together. That leaves 192
-# dimensions. Your function needs no change: it estimates the gradient with respect to a small tensor `z`, one number for each
-# block, that is enlarged and added to the image. What one knows about images beforehand is called a *prior*.
+# 49,152 dimensions are the price of treating each value as if it had nothing to do with its neighbour. In an image it has. So
+# ask about **blocks**: divide the image into 64 blocks, 8 across and 8 down (16 × 16 pixels each), and let all values of a
+# block and colour move together. That leaves 3 × 64 = 192 dimensions. Your function needs no change: it estimates the
+# gradient with respect to a small tensor `z`, one number for each block, that is enlarged and added to the image. What one
+# knows about images beforehand is called a *prior*.
 #
 # ### Predict
 #
@@ -444,23 +450,27 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# Blocks can't follow the fine grain of the gradient, so their cosine ends at a ceiling, however much you ask. Do they start faster?
-# That is a property of the victim: how much of its gradient points the same way all over a block. The last points of the figure:
+# Blocks can't follow the fine grain of the gradient, so their cosine ends at a ceiling, printed below, however much you ask;
+# 160 questions come about half of the way up. Do they start faster? That is a property of the victim: how much of its
+# gradient points the same way all over a block. The last points of the figure:
 
 # %%
+ceiling = cosine(enlarge(F.adaptive_avg_pool2d(truth, CELLS)), truth)
 for k, label in enumerate(y[two]):
-    print(f"{names[int(label)]:<16} after {asked[-1]} questions: each value by itself {cosines[-1][k]:.3f}, in blocks {in_blocks[-1][k]:.3f}")
+    print(f"{names[int(label)]:<16} after {asked[-1]} questions: each value by itself {cosines[-1][k]:.3f}, in blocks {in_blocks[-1][k]:.3f}; their ceiling {ceiling[k]:.3f}")
 
 # %% [markdown]
-# Where blocks lose, as they do for the drawn patients of the skin clinic, the guess was wrong: this gradient is grain. We use blocks
-# in the attack all the same, for how their *noise* acts and not for the cosine. A poor estimate is mostly noise, and noise of single
-# pixels does things of its own to these models. You will see both kinds below.
+# Where blocks lose, as they do for the drawn patients of the skin clinic, the guess was wrong: in this gradient neighbouring
+# values hardly go together. We use blocks in the attack all the same, for how their *noise* acts and not for the cosine. A
+# poor estimate is mostly noise, and noise of single pixels does things of its own to these models. You will see both kinds
+# below.
 
 # %% [markdown]
 # ## The attack
 #
-# PGD, with the estimate in place of the gradient. Some economy on top: an image is left alone as soon as it is turned, and old
-# estimates are not thrown away but fade (*momentum*). `attacks.nes_attack` is the same with more options.
+# PGD, with the estimate in place of the gradient. Some economy on top: an image is left alone as soon as it is turned, and
+# old estimates are not thrown away but fade (*momentum*). `attacks.nes_attack` follows the same plan, but begins with steps
+# of eps / 2 and shortens them where it is stuck.
 
 
 # %%
@@ -572,8 +582,9 @@ show.perturbation(x[which], board["NES"][0][which], victim, y[which], names)
 # 250 questions are few. NES never saw a gradient, and yet it moves the answers towards the border. Ilyas and others give their attack
 # 10,000 queries as a default, and a million in the script for the paper [2].
 #
-# Now watch it at work, with 40 questions. In the explorer below four of the patients are attacked by NES, and by an attack
-# called Square which you will meet soon. Move the queries. Which patient turns first? What does the perturbation look like?
+# Now watch it at work, with 85 questions, of which NES spends 21 on a step. In the explorer below four of the patients are
+# attacked by NES, and by an attack called Square which you will meet soon. Move the queries. Which patient turns first? What
+# does the perturbation look like?
 
 # %%
 moved_by_nes = (reached["NES"] - distance).mean().item()
@@ -581,7 +592,7 @@ claim("NES moves the answers towards the border, on the mean of the patients", m
 
 # %%
 some = torch.tensor([0, 1, n - 2, n - 1])
-explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Square"), eps=eps, queries=40)
+explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Square"), eps=eps, queries=85)
 
 # %% [markdown]
 # ## One direction, or the other
@@ -592,10 +603,11 @@ explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Squa
 #
 # ### Predict
 #
-# Which of the two directions is easier here, and why? Two reasons are possible. Either the patients of one class stand closer to
-# the border. Or *any* change of this size, noise included, pushes the answer the same way. The first can be measured by PGD,
-# which has the gradient; the second by noise, which has no direction. There are two kinds of it: **grain**, each value by itself,
-# as in the control, and **blocks**, as in the steps of NES.
+# Which of the two directions is easier here, and why? Two reasons are possible. Either the patients of one class stand closer
+# to the border. Or *any* change of this size, noise included, pushes the answer the same way. The first can be measured by
+# PGD, which has the gradient; the second by noise, which has no direction. There are two kinds of it: **grain**, each value
+# by itself, as in the control, and **blocks**, as in the steps of NES. The figure shows the **log-odds** of the disease, log
+# p(sick) minus log p(healthy): for a healthy patient that is the lead, for a sick one minus the lead.
 #
 # ### Run
 
@@ -764,7 +776,7 @@ def score_at(images, radius):
     return label_score(labels_only, images, wanted.expand(len(images)), COPIES, radius, copies).cpu()
 
 
-radius = high  # as the attack finds it: halved until a fifth of the copies hold at the border
+radius = high  # by the attack's rule: halved until a fifth of the copies hold at the border
 while score_at(cut(high), radius) < 0.2 and radius > high / 2**10:
     radius /= 2
 
@@ -791,15 +803,16 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# The label says *which side*. The score says *how near*, wherever it lies between 0 and 1. Does it pass one half where the label
-# jumps? If not, that is the drift again: noise pushes the copies to one side by itself, and they cross the border before or after
-# the image does. And where the score is flat, it is as silent as the label: the radius has to fit the distance. Here it was halved
-# until a fifth of the copies held at the border, as the attack does it.
+# The label says *which side*. The score says *how near*, wherever it lies between 0 and 1. Does it pass one half where the
+# label jumps? If not, that is the drift again: noise pushes the copies to one side by itself, and they cross the border
+# before or after the image does. And where the score is flat, it is as silent as the label: the radius has to fit the
+# distance. Here it was halved until a fifth of the copies held at the border. The attack follows the same rule, but starts
+# from a tenth of the distance.
 #
-# The attack therefore doesn't begin at the patient's image, where the label is wrong everywhere around. It begins at the
-# *attacker's* image, where it is right, and moves in: as close to the patient as the label holds, then a step up the score to
-# gain room, and in again. `attacks.label_only_attack` does that. A rival, HopSkipJump [3], stands on the border itself and asks
-# each random direction once: yes or no?
+# The attack therefore doesn't begin at the patient's image, where all around the label isn't the wanted one. It begins at the
+# *attacker's* image, where it is, and moves in: as close to the patient as the label holds, then a step up the score to gain
+# room, and in again. `attacks.label_only_attack` does that. A rival, HopSkipJump [3], goes in the same way, but asks each
+# random direction once: yes or no? Because a label says so little, the goal is twice the eps above, 8/255.
 
 # %% jupyter={"source_hidden": true}
 ways_in = {"Monte Carlo score": attacks.label_only_attack, "HopSkipJump": attacks.hop_skip_jump}
@@ -833,10 +846,11 @@ show.perturbation(x[two[0]], nearest[0], victim, y[two[0]], names)
 
 # %% [markdown]
 # The label of this image is the wanted one. Does anything of the other patient show? Most of the way is made in the first 15
-# questions or so. That is halving, which needs no gradient: is the label still the wanted one half of the way in? After that every
-# step must be paid with an estimate, about a hundred questions of yes or no, so this budget buys two. Compare the two columns
-# below: what did they gain? A vote of two copies says 0, a half or 1 and nothing finer, and may gain nothing at all with so few
-# questions.
+# questions or so. That is halving, which needs no gradient: is the label still the wanted one half of the way in? After that
+# every step must be paid with an estimate. The Monte Carlo score pays 100 questions for each, and the budget buys two at
+# most. HopSkipJump pays 100 for the first and 141 for the second, which is too dear: it makes one, and leaves the rest.
+# Compare the two columns below: what did they gain, or lose? A vote of two copies says 0, a half or 1 and nothing finer, and
+# may gain nothing at all with so few questions.
 
 # %%
 for name, walk in walks.items():
@@ -852,10 +866,10 @@ claim("the label holds all the way", all(held))
 # %% [markdown]
 # ## A thousand questions
 #
-# The same attacks with five times the budget, on patients of this clinic. That takes minutes the first time, then it is kept, and
-# with `long_curves = False` in the parameters it is left out: go on to the next section then. NES stands there twice, in blocks, as
-# yours, and pixel by pixel, as its paper has it. Both and Square see probabilities and may change a pixel by 4/255; the two that
-# see labels may change it by 8/255.
+# Attacks of these kinds with 1,000 questions a patient, four times the budget above, on patients of this clinic. That takes
+# minutes the first time, then it is kept, and with `long_curves = False` in the parameters it is left out: go on to the next
+# section then. NES stands there twice, in blocks, as you asked, and pixel by pixel, as its paper has it. Both and Square see
+# probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
 #
 # ### Predict
 #
@@ -896,7 +910,7 @@ figure
 # ## Hiding the gradient
 #
 # A vendor has read lesson 04 and builds a wall: before the model sees an image, its pixels are rounded to 32 levels. A small
-# change of a pixel then changes nothing at all. The gradient is exactly zero.
+# change then leaves most pixels on their level, and the levels are flat: the gradient is exactly zero.
 #
 # ### Predict
 #
@@ -952,12 +966,12 @@ print(f"labels alone, {TRIAL} queries, patient 1: in to {seen[-1]:.0f}/255; with
 # %% [markdown]
 # ### Explain
 #
-# PGD stands still: there is nothing to follow, and whom it "turned" without moving was turned by the rounding alone. In a report
-# that would read "robust". But behind the wall is the same model, with the same wrong answers in the same places, and whoever only
-# asks finds them. Square's steps are the full eps, which takes about
-# half of the pixels across an edge between two levels. NES asks with tiny steps; most values stay on their level, but the few
-# near an edge jump, and their votes still count. Compare their rows with those without a mask: what did the wall cost? Labels never
-# had a gradient to lose.
+# PGD stands still: there is nothing to follow, and whom it "turned" without moving was turned by the rounding alone. In a
+# report that would read "robust". But behind the wall is the same model, with wrong answers nearly as close by, and whoever
+# only asks finds them. Square's steps are the full eps, which takes about half of the pixels across an edge between two
+# levels. NES asks with tiny steps; most values stay on their level, but the few near an edge jump, and their votes still
+# count. Compare their rows with those without a mask: what did the wall cost? Labels never had a gradient to lose. (The last
+# line shows the halving only: so few questions don't pay for an estimate.)
 #
 # The gradient was **masked**, not removed. That is why Carlini and others ask every evaluation of a defence for one attack that
 # needs no gradient, and one that needs labels alone [5]. On ImageNet models and with eps 0.05, the Square attack fails on 0.0 to
@@ -974,14 +988,16 @@ claim("Square brings at least one of them closer to the border", moved["masked",
 # Now you have 250 questions for each of the eight patients. What is the best attack that you can think of?
 #
 # You have seen what is wasteful. Noise forgets everything between two draws. NES spends 20 questions before it moves at all.
-# Square begins with vertical stripes and changes 5 % of the image at a time, which was chosen for photographs and
-# for 10,000 queries. What is different about your images, your eps and your budget?
+# Square begins with vertical stripes; its squares start at 2.4 % of the image and are below 1 % after a few questions, a plan
+# that was chosen for photographs and for 10,000 queries. What is different about your images, your eps and your budget?
 #
 # ### Exercise: `my_attack`
 #
-# Write it as you like. `climb` above does the asking and the keeping; the easiest way is to give it a `propose` of your own. The
-# check wants it to stay within eps and the budget, to use answers alone, and to turn four of eight patients of a small model, more
-# than noise does. The score board says the rest. (`hint("my_attack")`)
+# Write it as you like. `climb` above does the asking and the keeping; the easiest way is to give it a `propose` of your own.
+# The check wants it to stay within eps and the budget, to use answers alone, and to turn four of eight patients of a small
+# model, more than noise does. Its images have 16 × 16 pixels, so take every size from `x.shape`. (`enlarge` and `nes` above
+# know the size of your patients only; use `F.interpolate(z, x.shape[-2:])`.) The score board says the rest.
+# (`hint("my_attack")`)
 
 # %% [markdown] tags=["instructor"]
 # **As a contest:** one board; name, turned healthy, turned sick, median questions. Same parameters for all, twelve
@@ -1051,10 +1067,10 @@ show.perturbation(x[best], mine[best], victim, y[best], names)
 # other didn't, as if each were a toss of a coin. Six to nothing would happen by chance, one way or the other, in 3 of 100 such
 # boards. Five to nothing, in 6. Less than that is no proof.
 #
-# A reference is behind `hint("my_attack")`, in words: large windows first, from the
-# clean image; in one question the window moves as a whole, in another each of its pixels by a coin. Look at the perturbation
-# above: what did the search keep, whole areas or grain? That tells what this victim looks at, and you learnt it from answers
-# alone.
+# A reference is behind `hint("my_attack")`, in words: large windows first, from the clean image; in one question the window
+# moves as a whole, in another each of its pixels by a coin. Look at the perturbation above: what did the search keep, whole
+# areas or grain? If your search proposed both, what it kept hints at what this victim listens to, in this patient; and you
+# learnt it from answers alone.
 #
 # An area moved as a whole is not one direction among 49,152 but among a few dozen, and if the model listens to it, a few
 # questions suffice. Grain is what noise has, and it drifts: a help in one direction, a hindrance in the other. A good **prior**,
@@ -1075,8 +1091,8 @@ result("turned by noise", control)
 # - `decimals=2`: round the probabilities;
 # - `noise=0.5`: add noise to the logits of every answer;
 # - `reveals="label"`: tell the label alone (in the table below as `decimals=0`, so that your attack can read it: 0 or 1);
-# - `repeats=5, near=4/255`: lock who asks about nearly the same image more than five times. The idea of remembering past queries
-#   to catch an attack is that of Chen, Carlini and Wagner [6];
+# - `repeats=5, near=4/255`: lock who *repeats* nearly the same image more than five times, so at the seventh question. The
+#   idea of remembering past queries to catch an attack is that of Chen, Carlini and Wagner [6];
 # - `per_minute=6`: answer slowly.
 #
 # ### Predict
@@ -1136,14 +1152,15 @@ print(f"\nsix a minute: {len(x)} patients with {queries} questions each take {ho
 # %% [markdown]
 # ### Explain
 #
-# Read the table with care: each row is four patients and a fifth of the budget. A difference of one or two from the open door is
-# chance; a row of zeros beside an open door that turns half of them isn't.
+# Read the table with care: each row is four patients and a fifth of the budget, and even four to nothing comes by chance now
+# and then. So read the column of questions too. Whoever is locked out counts as 0: the attack never came to return an image.
 #
-# Rounding blunts small differences, and an attack that moves in large steps hardly minds it. Noise on the answers misleads a search
-# that keeps whatever looks better, and it misleads customers who stand near the border: how many in your table? (An attacker can
-# ask twice and take the mean, at twice the price.) Labels alone blind a search that needs to see each small gain, and what it still
-# turns it turns by luck; the attacks made for labels go on, at the price you read off above. They cost the honest customer the
-# probability, on which the operating threshold of lesson 02 was built. The rate limit turns an afternoon into a night.
+# Rounding blunts small differences, and an attack that moves in large steps hardly minds it. Noise on the answers misleads a
+# search that keeps whatever looks better, and it misleads customers who stand near the border: how many in your table? (An
+# attacker can ask twice and take the mean, at twice the price.) Labels alone blind a search that needs to see each small
+# gain, and what it still turns it turns by luck; the attacks made for labels go on, at the price you read off above. They
+# cost the honest customer the probability, on which the operating threshold of lesson 02 was built. The rate limit turns
+# minutes into an afternoon.
 #
 # The lock works: the attack is caught after a handful of questions a patient. But who else asks about nearly the same image again? A
 # machine that sends a file once more after a time-out. A customer who averages the answers to several slightly shifted copies,
@@ -1215,8 +1232,9 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# The plain attack is caught at once. Whoever sends a file six times is let in: five repeats are allowed, whatever `near` is, and the
-# seventh would be refused just as surely. So this defence is worth having, and its edge is sharp.
+# At near = 4/255, as in the table, the plain attack is caught at once; with a much narrower `near` some slip through. Whoever
+# sends a file six times is let in: five repeats are allowed, whatever `near` is, and the seventh would be refused just as
+# surely. So this defence is worth having, and its edge is sharp.
 #
 # But compare the two lines in the middle: an attacker who shifts every question, and a customer who averages shifted copies. There
 # may be a setting that catches some of the one and none of the other, because the attack's windows come on top of its shifts. The
@@ -1304,8 +1322,8 @@ quiz(
 # %% [markdown]
 # ## What you now know
 #
-# - From answers alone one can estimate a gradient. The cosine goes with the square root of pairs by values, a few hundredths
-#   suffice, and the number of pixels drops out.
+# - From answers alone one can estimate a gradient. The cosine is about the square root of pairs divided by values; a few
+#   hundredths suffice, and the number of pixels drops out.
 # - Ask in pairs, or subtract what is known: else the estimate drowns in its own variance.
 # - A label has no slope, but the share of noisy copies that keep it has one.
 # - A masked gradient stops PGD and stops nobody else.

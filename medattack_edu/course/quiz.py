@@ -1,5 +1,7 @@
 """Quiz questions at the end of a lesson: radio buttons in a live notebook, a question that unfolds everywhere else."""
 
+import random
+
 from medattack_edu.course.notices import GOOD, NOT_YET, in_kernel, rich, show
 from medattack_edu.course.progress import record
 
@@ -9,14 +11,14 @@ def quiz(question, options, answer, why):
 
     Args:
         question: one sentence.
-        options: two or more different answers, in the order shown.
+        options: two or more different answers. They are shown in an order of their own, always the same.
         answer: the right one, word for word as in `options`.
         why: the explanation, shown after any answer; or a dictionary with an explanation for each option.
 
     Raises:
         ValueError: if `answer` isn't among the options, options repeat, or one lacks its explanation.
     """
-    options = list(options)
+    options = random.Random(question).sample(list(options), len(options))  # else the right one is mostly the first
     reasons = dict(why) if isinstance(why, dict) else dict.fromkeys(options, why)
     _check_question(question, options, answer, reasons)
     unfolding = _unfolding(question, options, answer, reasons)

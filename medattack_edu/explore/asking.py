@@ -32,7 +32,7 @@ from medattack_edu.explore.panels import (
 from medattack_edu.explore.widget import chooser, interactive, slider
 from medattack_edu.show import percent
 
-ATTACKS = {"NES": nes_attack, "NES in blocks": partial(nes_attack, grid=8), "Square": square_attack}
+ATTACKS = {"NES": nes_attack, "NES in blocks": partial(nes_attack, samples=20, grid=8), "Square": square_attack}
 MOST_PATIENTS = 8  # each costs two attacks
 STOPS = 25  # of the slider, beside 0
 SEED = 0

@@ -33,11 +33,11 @@ def draw(label, rng, size=128):
     view = random_view(build, size, patient)
     lung = lungs(view, build, patient)
 
-    air = between(patient, 0.62, 0.82) * lung.depth
+    air = between(patient, 0.68, 0.80) * lung.depth
     texture = noise(patient, size, slope=1.1, coarsest=0.08, finest=0.003)
     air = air * (1 - np.float32(between(patient, 0.01, 0.04)) * texture)
     vessels = branching_tree(view, build, patient, radius=between(patient, 0.026, 0.038))
-    vessels = np.minimum(np.float32(2.2) * vessels, np.float32(0.14)) * np.minimum(lung.depth / np.float32(0.25), 1)
+    vessels = np.minimum(np.float32(3.6) * vessels, np.float32(0.24)) * np.minimum(lung.depth / np.float32(0.25), 1)
     soft = soft_tissue(view, build, patient) + abdomen(view, build, lung.below_dome, patient)
     soft = soft - trachea(view, build, patient)
     bone = skeleton(view, build, patient)

@@ -28,13 +28,13 @@ def expose(soft, bone, rng):
     Beer and Lambert's law, then scatter, which veils, then quantum noise, which is worst behind the abdomen.
     """
     size = soft.shape[0]
-    hardness = between(rng, 0.85, 1.15)
+    hardness = between(rng, 0.93, 1.07)
     bone = bone / (1 + bone / np.float32(BEAM_HARDENING))
     primary = np.exp(-np.float32(SOFT_ATTENUATION * hardness) * soft - np.float32(BONE_ATTENUATION / hardness) * bone)
-    primary = blur(primary, log_normal(rng, 0.0026, 0.22, 0.0015, 0.007))
+    primary = blur(primary, log_normal(rng, 0.0036, 0.12, 0.0025, 0.006))
     scatter = _veil(np.minimum(primary, 0.5), between(rng, 0.05, 0.12))
-    signal = primary + np.float32(between(rng, 0.3, 1.1)) * scatter
-    photons = log_normal(rng, 5.0e4, 0.5, 1e4, 2e5)
+    signal = primary + np.float32(between(rng, 0.45, 0.8)) * scatter
+    photons = log_normal(rng, 8.0e4, 0.3, 3e4, 2e5)
     grain = noise(rng, size, slope=0.0, finest=GRAIN_SIZES[rng.integers(0, len(GRAIN_SIZES))])
     signal = signal + grain * np.sqrt(signal / np.float32(photons)) * np.float32(np.sqrt(0.3))
     return -np.log(np.maximum(signal, 1e-4))
@@ -47,11 +47,11 @@ def develop(density, rng):
     gives every picture about the same mean and spread.
     """
     radius = between(rng, 0.04, 0.12)
-    density = density + np.float32(between(rng, 0.1, 0.6)) * (density - _veil(density, radius))
-    density = density + np.float32(between(rng, 0.35, 0.85)) * (density - blur(density, 0.008))
+    density = density + np.float32(between(rng, 0.25, 0.5)) * (density - _veil(density, radius))
+    density = density + np.float32(between(rng, 0.55, 0.8)) * (density - blur(density, 0.018))
     mean = float(np.clip(rng.normal(0.483, 0.055), 0.33, 0.62))
-    spread = float(np.clip(rng.normal(0.230, 0.028), 0.16, 0.29))
-    shoulder, white = between(rng, 1.15, 1.9), between(rng, 0.88, 1.03)
+    spread = float(np.clip(rng.normal(0.235, 0.018), 0.16, 0.29))
+    shoulder, white = between(rng, 1.4, 1.9), between(rng, 0.88, 1.03)
 
     def curve(value, shoulder):
         return np.float32(white) * (1 - (1 - np.clip(value, 0, 1)) ** np.float32(shoulder))
