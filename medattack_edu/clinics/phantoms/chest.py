@@ -37,7 +37,7 @@ def draw(label, rng, size=128):
     texture = noise(patient, size, slope=1.1, coarsest=0.08, finest=0.003)
     air = air * (1 - np.float32(between(patient, 0.01, 0.04)) * texture)
     vessels = branching_tree(view, build, patient, radius=between(patient, 0.026, 0.038))
-    vessels = np.minimum(np.float32(3.6) * vessels, np.float32(0.24)) * np.minimum(lung.depth / np.float32(0.25), 1)
+    vessels = np.minimum(np.float32(2.8) * vessels, np.float32(0.18)) * np.minimum(lung.depth / np.float32(0.25), 1)
     soft = soft_tissue(view, build, patient) + abdomen(view, build, lung.below_dome, patient)
     soft = soft - trachea(view, build, patient)
     bone = skeleton(view, build, patient)

@@ -31,7 +31,7 @@ def expose(soft, bone, rng):
     hardness = between(rng, 0.93, 1.07)
     bone = bone / (1 + bone / np.float32(BEAM_HARDENING))
     primary = np.exp(-np.float32(SOFT_ATTENUATION * hardness) * soft - np.float32(BONE_ATTENUATION / hardness) * bone)
-    primary = blur(primary, log_normal(rng, 0.0036, 0.12, 0.0025, 0.006))
+    primary = blur(primary, log_normal(rng, 0.0028, 0.12, 0.002, 0.005))
     scatter = _veil(np.minimum(primary, 0.5), between(rng, 0.05, 0.12))
     signal = primary + np.float32(between(rng, 0.45, 0.8)) * scatter
     photons = log_normal(rng, 8.0e4, 0.3, 3e4, 2e5)
@@ -48,7 +48,7 @@ def develop(density, rng):
     """
     radius = between(rng, 0.04, 0.12)
     density = density + np.float32(between(rng, 0.25, 0.5)) * (density - _veil(density, radius))
-    density = density + np.float32(between(rng, 0.55, 0.8)) * (density - blur(density, 0.018))
+    density = density + np.float32(between(rng, 0.7, 1.0)) * (density - blur(density, 0.012))
     mean = float(np.clip(rng.normal(0.483, 0.055), 0.33, 0.62))
     spread = float(np.clip(rng.normal(0.235, 0.018), 0.16, 0.29))
     shoulder, white = between(rng, 1.4, 1.9), between(rng, 0.88, 1.03)
