@@ -206,7 +206,9 @@ show.gallery(moles, diagnoses, ("nevus", "melanoma"))
 # | `"real"` | images of your own for all three clinics; if there are none, MedMNIST | a folder that holds `fundus/`, `chest/` and `derm/`, and its path in the environment variable `MEDATTACK_DATA` |
 # | `"auto"` | MedMNIST if it was fetched, otherwise phantoms | nothing. (The environment variable `MEDATTACK_IMAGES` overrules it.) |
 #
-# The banner always says which you have. The claims of this course are tested on phantoms and on real images.
+# The banner always says which you have. The claims of this course are tested on phantoms and on real images. Run a lesson
+# twice and you get the same figures. On another machine the victim is trained anew and sums are added in another order, so
+# your neighbour's figures are near yours and not the same.
 #
 # ### Predict
 #

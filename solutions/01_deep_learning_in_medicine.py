@@ -306,8 +306,8 @@ for name, threshold in aims.items():
 # %% [markdown]
 # ### Explain
 #
-# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the
-# line trades one mistake for the other; it abolishes neither**, because the two groups overlap: some of the sick look
+# A lower threshold finds more of the sick and alarms more of the healthy. A higher one does the reverse. **Moving the line
+# trades one mistake for the other.** It abolishes neither where the two groups overlap, that is, where some of the sick look
 # healthier to the model than some of the healthy.
 #
 # Which mistake is worse? That is no question for a computer. It depends on what follows:
@@ -460,7 +460,8 @@ my_reading = "????????????"
 # ### Exercise 3: Cohen's kappa
 #
 # To agree often is not yet an achievement. Two readers who call *everybody* healthy agree on every image, and have seen
-# nothing. So ask how much of their agreement is more than chance:
+# nothing. (For those two kappa would be 0 / 0; the check doesn't ask for it.) So ask how much of their agreement is more than
+# chance:
 #
 # - `observed`: the share of images on which the two agree;
 # - `by_chance`: the share on which they would agree if each said "sick" as often as they do now, but of patients picked
@@ -522,8 +523,8 @@ show.gallery(twelve, labels, ("healthy", "sick"), victim, columns=6)
 # %% [markdown]
 # ### Explain
 #
-# Twelve images leave wide intervals. But look at those where you, the label and the model differ: could you *prove* who
-# is right? Not from the picture. People who do this for a living disagree as well:
+# Twelve images leave wide intervals. If there are some on which you, the label and the model differ, look at those: could you
+# *prove* who is right? Not from the picture. People who do this for a living disagree as well:
 #
 # | who read what | how well they agreed |
 # |---|---|
@@ -592,9 +593,9 @@ half, quarter = measured_auc(0.5), measured_auc(0.25)
 voted = measured_auc(0.5, readers=5)
 
 # %% [markdown]
-# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if
-# each is wrong in 15 %? The widget also knows a second model, which is only *good*: its true AUC is 0.90. What happens
-# to that?
+# Now all cases at once. Find out: how many readers must vote before the perfect model is measured at 0.95 or more, if each is
+# wrong in 15 %? (Leave the share of the sick at 50 %.) The widget also knows a second model, which is only *good*: its true
+# AUC is 0.90. What happens to that?
 
 # %%
 agreement = explore.agreement()
@@ -866,7 +867,7 @@ figure
 # | bill | an insurer who asks the model before paying | healthy | the image that was handed in, and a copy of the model |
 # | clinical trial | a sponsor whose drug is to look effective | healthy after treatment, sick before | all images of the trial, once |
 #
-# Note three things. The direction differs. The *access* differs, from "one pixel file" to "a sticker on the skin". And
+# Note three things. The direction differs. The *access* differs, from a copy of the image file to a patch on the skin. And
 # few of these people look like a hacker. Most of them have a right to handle the image.
 #
 # (None of this says that such people do it. It says where the incentive is.)
@@ -1066,7 +1067,7 @@ quiz(
         "of changes up to 2/255, made by someone who knows the weights, it stops four in five": "Capability and knowledge are "
         "stated, so you can try to break it within them.",
         "it makes the model secure, because it hides everything that an attack depends on": "Against whom, allowed to do what? Without a threat model there is nothing to test.",
-        "no attack on it has succeeded so far, although several groups of experts have tried": "Who has tried, how hard, and with what access? In lesson 11 you will see how such claims fell.",
+        "no attack on it has succeeded so far, although several groups of experts have tried": "Who has tried, how hard, and with what access? A later lesson, in preparation, shows how such claims fell.",
     },
 )
 
@@ -1088,8 +1089,8 @@ quiz(
 progress()
 
 # %% [markdown]
-# **Next:** [02 Fine-tune the victim](02_fine_tune_the_victim.ipynb). You train the model that the rest of the course
-# attacks.
+# **Next:** [02 Fine-tune the victim](02_fine_tune_the_victim.ipynb). You train models in the way in which the victim was
+# trained, which the rest of the course attacks.
 #
 # ## Sources
 #

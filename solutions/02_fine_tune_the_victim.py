@@ -134,10 +134,10 @@ for name, labels in (("training", training.labels), ("validation", validation.la
 #
 # ## 2. What goes in
 #
-# An image comes as pixels from 0 to 1. The network was not trained on that. Each network has its own idea of what comes
-# in: a *mean* was taken away and the rest divided by a *standard deviation*, colour by colour. That is
-# **normalisation**. This network was trained on pixels with mean 0.5 and standard deviation 0.5 in each colour. Black
-# becomes -1, full becomes 1. (Others use the mean and spread of ImageNet's colours.)
+# An image comes as pixels from 0 to 1. The network was not trained on that. Each network has its own idea of what comes in: a
+# *mean* was taken away and the rest divided by a *standard deviation*, colour by colour. That is **normalisation**. For this
+# network both numbers are 0.5, in each colour. Black becomes -1, full becomes 1. (Others use the mean and spread of
+# ImageNet's colours.)
 #
 # ### Exercise 1: normalise
 #
@@ -173,9 +173,10 @@ def normalise(x, mean, std):
 normalise = check.normalise(normalise)
 
 # %% [markdown]
-# Where should it stand? You could normalise each image when you load it. Then every line of every program that meets
-# the model must know about it. The other way is to put it **inside the model**, once, and to let pixels in [0, 1] come
-# in:
+# Where should it stand? You could normalise each image when you load it. Then every line of every program that meets the
+# model must know about it. The other way is to put it **inside the model**, once, and to let pixels in [0, 1] come in. (The
+# course's models have theirs inside already. To try out yours, `Bare`, further down, first takes it away, and `Normalised`
+# puts yours in front.)
 
 
 # %%
@@ -308,8 +309,10 @@ claim(
 )
 
 # %% [markdown]
-# Look at both lines of each. The AUC looks at the order alone. A model may keep its order and yet call far more
-# patients sick than before, or far fewer: its threshold no longer fits. Nobody who only watches for errors will know.
+# Look at both lines of each. The AUC looks at the order alone. A model may keep its order and yet call far more patients sick
+# than before, or far fewer: its threshold no longer fits. Were the mild mistakes harmless? Compare *forgotten* and *done
+# twice* with the first two lines: if the AUC lies within the interval, the order held; if the share of the called has moved,
+# the decisions did not. Nobody who only watches for errors will know.
 #
 # So in this course **normalisation lives inside the model**. Every model takes pixels in [0, 1]. Two more good things
 # come with that:
@@ -492,8 +495,9 @@ claim(
 # it has seen. That gap is **overfitting**. The training score says how well the model remembers; only the test
 # score says how well it will do.
 #
-# **A trap in this frozen body.** It holds *batch norm* layers. They keep a running mean of what passes through, and in
-# training mode they update it, frozen or not. It is no parameter. No optimiser moves it. Yet look:
+# **A trap in this frozen body.** It holds *batch norm* layers. They rescale what passes through. In `eval()` mode they use a
+# mean and a spread that they have kept; in training mode (`model.train()`) they use the batch at hand, and update what they
+# keep, frozen or not. It is no parameter. No optimiser moves it. Yet look:
 
 # %%
 shaken = copy.deepcopy(probe).train()
@@ -572,9 +576,10 @@ claim(
 # To the victim they are ten different images, and its probability wanders. Augmentation is there to make it wander less, for
 # the changes that are in the list. An attack is a change that is *not* in the list.
 #
-# What belongs in the list is a medical decision. A mirrored retina is a possible retina. A mirrored chest shows the
-# heart on the other side: rare, but a pneumonia in it remains one. Change the colours of a mole, and you may have
-# painted one of the signs of melanoma. Stretch it far enough, and a round mole becomes a lopsided one.
+# What belongs in the list is a medical decision. A mirrored retina is a possible retina. A mirrored chest shows the heart on
+# the other side: rare, but a pneumonia in it remains one. Change the colours of a mole, and you may have painted one of the
+# signs of melanoma. Stretch it far enough, and a round mole becomes a lopsided one. Our list holds a little shear; that is
+# why it is kept small.
 #
 # The study's ranges were made for up to 300 epochs. Ours are few, so the next cells use a quarter of each range.
 #
@@ -696,9 +701,10 @@ claim(
 # From scratch, the network spends its few steps on what the others brought along: what an edge is. With far more
 # patients and far more epochs it might catch up; few hospitals have both.
 #
-# Between the probe and *your* fine-tuned model, read the interval of the difference. If it holds zero, then these
-# patients can't tell which is better, and you should not either. The probe is quick and can do no more than weigh what
-# is there. Fine-tuning may bend the body itself, and needs time for it. The victim had it.
+# Between the probe and *your* fine-tuned model, read the interval of the difference. If it holds zero, then these patients
+# can't tell which is better, and you should not either. (The interval knows the luck of the patients, not that of the
+# training: another `seed` gives another model. And the fine-tuned one saw smaller images.) The probe is quick and can do no
+# more than weigh what is there. Fine-tuning may bend the body itself, and needs time for it. The victim had it.
 #
 # The price: **whatever was borrowed, others can borrow too.** A body that a thousand products share is a body that an
 # attacker can download.
@@ -969,9 +975,9 @@ claim(
 # %% [markdown]
 # ### Explain
 #
-# Where five of six are healthy, "healthy" is a good guess, and the probabilities of the sick drop below 0.5. Class
-# weights lift them. But they hardly change the *order*: they move the operating point along the same curve. So does a
-# threshold. **Whoever reports sensitivity at 0.5 reports a choice, not a property of the model.**
+# Where five of six are healthy, "healthy" is a good guess, and more of the sick fall below 0.5. Class weights lift them. But
+# they hardly change the *order*: they move the operating point along nearly the same curve. So does a threshold. **Whoever
+# reports sensitivity at 0.5 reports a choice, not a property of the model.**
 #
 # ## 9. How sure is sure?
 #
