@@ -84,9 +84,13 @@ def read(path):
     """Read a py:percent file.
 
     Raises:
-        SourceError: if it can't be cut into cells.
+        SourceError: if it isn't UTF-8, or can't be cut into cells.
     """
-    return parsed(path, path.read_text(encoding="utf-8"))
+    try:
+        return parsed(path, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SourceError(Problem(path, line, f"isn't UTF-8 ({error.reason}). Save it in that encoding.")) from error
 
 
 def parsed(path, text):

@@ -261,6 +261,15 @@ def test_one_lessons_mistake_does_not_hold_up_another(course):
     assert course.lesson.exists()
 
 
+def test_a_source_that_is_not_utf_8_is_named_with_its_line_and_holds_up_no_other(course):
+    latin = WHOLE.replace("# # 03 The fast", "# # 04 The fäst").encode("latin-1")
+    course.write(name="04_pgd").write_bytes(latin)
+    assert course.build() == [
+        "solutions/04_pgd.py:17: isn't UTF-8 (invalid continuation byte). Save it in that encoding."
+    ]
+    assert course.lesson.exists()
+
+
 def test_exercises_checked_again_in_a_later_lesson_are_fine(course):
     later = WHOLE.replace("# 03 The", "# 04 The").replace("check.fgs(fgs)", "check.project(check.fgs(fgs))")
     course.write(later, name="04_pgd")
