@@ -11,6 +11,7 @@ from medattack_edu.course.build import course_root
 
 CHECKS, TESTS = "medattack_edu/course/checks", "tests/unit"  # beside solutions/, in a clone
 EXERCISE = "mean_brightness"
+LONGEST_NAME = 60  # characters of a file's name that come from the title
 
 LESSON = '''\
 # ---
@@ -326,7 +327,7 @@ def new_lesson(title, number=None, root=None):
 
 def _slug(title):
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_NAME].rstrip("_")
     if not slug or "\n" in title.strip():
         raise ValueError(f'The title {title!r} gives no file name. Give one line with letters, such as "Why it works".')
     return slug

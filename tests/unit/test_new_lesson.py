@@ -82,6 +82,13 @@ def test_a_title_or_number_that_will_not_do_is_told(title, number, empty_course)
         new_lesson(title, number=number, root=empty_course)
 
 
+def test_a_long_title_stands_in_the_lesson_and_its_beginning_in_the_names_of_files(empty_course):
+    title = "why " * 75
+    lesson, *_ = new_lesson(title, root=empty_course)
+    assert lesson.stem == f"00_{'_'.join(['why'] * 15)}"
+    assert f"# # 00 {title.strip()}\n" in lesson.read_text(encoding="utf-8")
+
+
 def test_outside_a_clone_it_says_what_is_missing(tmp_path):
     (tmp_path / "solutions").mkdir()
     with pytest.raises(ValueError, match="needs a clone"):
