@@ -427,6 +427,54 @@ def test_added_removed_and_moved_cells_are_taken(course, edit):
     assert "editable" not in text
 
 
+ON_PURPOSE = {"jupyter": {"source_hidden": True}, "slideshow": {"slide_type": "skip"}, "editable": False}
+NOISE = {
+    "jupyter": {"outputs_hidden": True, "source_hidden": False}, "slideshow": {"slide_type": ""}, "editable": True,
+    "collapsed": True, "trusted": True, "ExecuteTime": {}, "execution": {}, "vscode": {"languageId": "python"}, "tags": [],
+    "colab": {"base_uri": "https://localhost/"}, "id": "a1", "outputId": "b2", "executionInfo": {"elapsed": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["lesson", "solution"])
+def test_what_was_set_on_a_cell_is_an_edit_that_is_named_and_taken(where, course, edit):
+    path = getattr(course, where)
+    edit(lambda cells: cells[place_of(cells, "def fgs")].metadata.update(ON_PURPOSE), path)
+    edited = path.read_bytes()
+    assert ["edited by hand" in problem for problem in course.build()] == [True]
+    assert path.read_bytes() == edited
+    text = taken(course, path)
+    assert '\n# %% editable=false jupyter={"source_hidden": true} slideshow={"slide_type": "skip"}\ndef fgs' in text
+    for built in (course.lesson, course.solution):
+        assert cells(built)[place_of(cells(built), "def fgs")].metadata.items() >= ON_PURPOSE.items()
+
+
+def test_what_editors_note_for_themselves_is_no_edit(course, edit):
+    edit(lambda cells: [cell.metadata.update(NOISE) for cell in cells if "def fgs" in cell.source])
+    assert take(course.lesson, root=course.root, exercises=EXERCISES) is None
+    assert course.build() == [] == course.build(check=True)
+
+
+@pytest.mark.parametrize("text", ["![a picture](attachment:mine.png)", "nothing shows it"])
+def test_a_picture_pasted_into_a_cell_is_refused_and_never_lost(text, course, edit):
+    pasted = new_markdown_cell(text, attachments={"mine.png": {"image/png": "cGlj"}})
+    edit(lambda cells: cells.insert(2, pasted))
+    edited = course.lesson.read_bytes()
+    assert ["edited by hand" in problem for problem in course.build()] == [True]
+    assert course.lesson.read_bytes() == edited
+    refused(course, course.lesson, "Cell 3 holds a picture that was pasted into it: .*Save it as a file and show that")
+
+
+def test_a_picture_pasted_in_jupyterlab_is_told_by_the_build_and_never_lost(course, jupyterlab):
+    model = jupyterlab.get("solutions/03_fgs.ipynb")
+    cell = model["content"]["cells"][0]
+    cell["source"] += "\n\n![a picture](attachment:mine.png)"
+    cell["attachments"] = {"mine.png": {"image/png": "cGlj"}}
+    jupyterlab.save(model, "solutions/03_fgs.ipynb")
+    (problem,) = course.build()
+    assert problem.startswith("solutions/03_fgs.py:21: a source is text and holds no pasted picture. Save it as a file")
+    assert "cGlj" in course.solution.read_text(encoding="utf-8")
+
+
 def test_hidden_cells_move_with_the_cell_that_they_follow(course, edit):
     def to_the_front(cells):
         cells.insert(1, cells.pop(place_of(cells, "### Run")))
