@@ -106,9 +106,10 @@ def guide(arguments):
 
 def site(arguments):
     """make a static site of all lessons, with search; it is built and read without a network"""
-    from medattack_edu.course.site import build_site, check_tools, executed_notebooks
+    from medattack_edu.course.site import build_site, check_replaceable, check_tools, executed_notebooks
 
     check_tools()
+    check_replaceable(arguments.out)  # also at the end, but the lessons run before that
     notebooks = _notebooks(arguments.lessons, "solutions" if arguments.solutions else "lessons")
     folder, failed = arguments.executed, 0
     if folder is None:
@@ -267,8 +268,15 @@ def _add_jobs(parser):
 def _add_kernel_options(parser, images=None):
     parser.add_argument("--solutions", action="store_true", help="run the solutions instead of the lessons")
     parser.add_argument("--device", help="cpu or cuda (default: what there is)")
-    parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take (default: 600)")
+    parser.add_argument("--timeout", type=_seconds, default=600, help="seconds that one cell may take (default: 600)")
     _add_images(parser, images)
+
+
+def _seconds(text):
+    """A time limit: nbclient takes one of 0 or less for none at all."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time limit. Give whole seconds, 1 or more.")
+    return int(text)
 
 
 def _add_clinics(parser):

@@ -196,6 +196,20 @@ def _unwritable(what):
     return f"{what} Set MEDATTACK_CACHE to a folder that can, for example {example}."
 
 
+def check_folder(path):
+    """See to it, before the work whose results go there, that files can be written into a folder. Nothing is made yet.
+
+    Raises:
+        ValueError: if they can't.
+    """
+    path = Path(path).absolute()
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise ValueError(f"{there} is no folder, so nothing can be written into {path}. Choose another place.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"The folder {there} can't be written. Choose another place.")
+
+
 @contextmanager
 def atomic_path(path):
     """Write a file whole or not at all: yields a temporary path beside `path` and renames it when the block succeeds.

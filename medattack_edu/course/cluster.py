@@ -4,6 +4,7 @@ The workers need the course installed, in the same version, and their own prepar
 itself is the optional extra ``cluster``, imported here and only when it is asked for.
 """
 
+import asyncio
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,15 +77,24 @@ def _connected(address):
             'Dask isn\'t installed. In the folder of the course: .venv/bin/python -m pip install -e ".[cluster]"'
         ) from error
     try:
+        asyncio.run(asyncio.wait_for(_knock(address), ANSWER_LIMIT_S))
         client = Client(address, timeout=ANSWER_LIMIT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"No Dask scheduler answers at {address} ({error}). Start one with `dask scheduler`, then a `dask worker "
+            f"No Dask scheduler answers at {address} ({error or 'no answer in time'}). Start one with `dask scheduler`, then a `dask worker "
             "ADDRESS` or more, and give the address that it prints, for example tcp://10.0.0.1:8786."
         ) from error
     with client:
         _check_workers(client, address)
         yield client
+
+
+async def _knock(address):
+    """Raise an error unless a scheduler answers. A client that finds none is no way to ask: thrown away, it hangs."""
+    from distributed.core import connect
+
+    answer = await connect(address, timeout=ANSWER_LIMIT_S)
+    await answer.close()
 
 
 def _check_workers(client, address):

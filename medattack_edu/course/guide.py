@@ -64,15 +64,18 @@ def write_guide(out, root=None, exercises=None):
 
     Raises:
         SourceError: if a lesson's source can't be read.
+        ValueError: if the page can't be written there.
     """
-    root = course_root(root)
+    root, out = course_root(root), Path(out)
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder. Give the file to write, for example {out / 'guide.html'}.")
+    runtime.check_folder(out.parent)
     if exercises is None:
         from medattack_edu.course.checks import all_exercises
 
         exercises = all_exercises()
     lessons = [sources.read(path) for path in sorted((root / "solutions").glob("*.py"))]
     plans = (root / PLANS).read_text(encoding="utf-8") if (root / PLANS).is_file() else ""
-    out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic_path(out) as temporary:
         temporary.write_text(guide_page(plans, lessons, exercises), encoding="utf-8")

@@ -4,6 +4,7 @@ Running many is the work of `run` (here) and `cluster` (elsewhere); pages are ma
 """
 
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -89,10 +90,16 @@ def settings_for(images=None, device=None):
 
     Args:
         images, device: as in `MEDATTACK_IMAGES` and `MEDATTACK_DEVICE`; default: what these are.
+
+    Raises:
+        ValueError: for a device that no machine of the course has. Whether the one that runs it has a GPU, it says itself.
     """
     settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
     settings |= {"MEDATTACK_IMAGES": runtime.anchored(str(images))} if images else {}
     settings |= {"MEDATTACK_DEVICE": str(device)} if device else {}
+    wanted = settings.get("MEDATTACK_DEVICE", "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
+        raise ValueError(f"{wanted!r} is no device of this course. Use cpu or cuda.")
     return settings | {"MEDATTACK_PROGRESS": "off"}
 
 

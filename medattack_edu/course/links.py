@@ -70,9 +70,18 @@ def clone(home):
     return f"```sh\nsudo git clone {home.url if home else 'ADDRESS'} /srv/medattack\n```"
 
 
+def image(home):
+    """How to build an image of the course for a hub on Kubernetes."""
+    address = home.url if home else "ADDRESS"
+    return f"```sh\njupyter-repo2docker --no-run --image-name medattack-base {address}\n```"
+
+
 def _pull(address, name):
     place = quote(f"lab/tree/{name}/{FIRST_LESSON}", safe="")
     return f"https://HUB/hub/user-redirect/git-pull?repo={address}&branch={BRANCH}&urlpath={place}"
 
 
-BLOCKS = {"README.md": {"binder": binder}, "docs/hub.md": {"clone": clone, "nbgitpuller": pull}}
+BLOCKS = {
+    "README.md": {"binder": binder, "nbgitpuller": pull},
+    "docs/hub.md": {"clone": clone, "image": image, "nbgitpuller": pull},
+}

@@ -1,5 +1,7 @@
 """The skeleton of a new lesson: its source, the check of its exercise and the test of that check, small and working.
 
+The README's table of lessons gets its row.
+
 It shows each part that a lesson has, on a modest question. Making notebooks from the source is the work of `build`.
 """
 
@@ -11,6 +13,8 @@ from medattack_edu.course.build import course_root
 
 CHECKS, TESTS = "medattack_edu/course/checks", "tests/unit"  # beside solutions/, in a clone
 EXERCISE = "mean_brightness"
+BUILT_BY_HAND, TIME = "the mean brightness of an image", "30 min"  # what the README's table says of the skeleton
+LONGEST_NAME = 60  # characters of a file's name that come from the title
 
 LESSON = '''\
 # ---
@@ -293,7 +297,7 @@ def test_check_${exercise}_knows_right_from_wrong():
 
 
 def new_lesson(title, number=None, root=None):
-    """Write the three files of a new lesson, and print what to do next.
+    """Write the three files of a new lesson and its row in the README, and print what to do next.
 
     Args:
         title: of the lesson, without its number.
@@ -320,13 +324,14 @@ def new_lesson(title, number=None, root=None):
     words = {"number": number, "title": title.strip(), "exercise": _free_exercise(root, number)}
     for path, text in ((lesson, LESSON), (check, CHECK), (test, TEST)):
         path.write_text(Template(text).substitute(words), encoding="utf-8", newline="\n")
+    _name_in_readme(root / "README.md", number, title.strip())
     _tell(number, *(path.relative_to(root) for path in (lesson, check, test)))
     return lesson, check, test
 
 
 def _slug(title):
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_NAME].rstrip("_")
     if not slug or "\n" in title.strip():
         raise ValueError(f'The title {title!r} gives no file name. Give one line with letters, such as "Why it works".')
     return slug
@@ -347,6 +352,19 @@ def _free_exercise(root, number):
     return f"{EXERCISE}_{number}" if taken else EXERCISE
 
 
+def _name_in_readme(path, number, title):
+    """Give the lesson its row in the table of lessons, in place of one that is planned under its number."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [place for place, line in enumerate(lines) if re.match(r"\| \d\d \|", line)]
+    if not rows:  # an own course without such a table
+        return
+    after = max((place for place in rows if lines[place][2:4] <= number), default=rows[0] - 1)
+    taken = lines[after].startswith(f"| {number} |")
+    title = title.replace("|", r"\|")
+    lines[after + (not taken) : after + 1] = [f"| {number} | {title} | {BUILT_BY_HAND} | {TIME} |"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
 def _tell(number, lesson, check, test):
     print(
         f"Lesson {number} is there, small and in working order:",
@@ -357,6 +375,6 @@ def _tell(number, lesson, check, test):
         "    medattack build --watch                 makes the notebooks, and again after each change",
         f"    pytest {test}    after each change of the check",
         f"    medattack run {number}                        runs the lesson; read the page as a learner would",
-        "Once it is written, name it in the README's table and in the one of lesson 00.",
+        "The README's table has a row for it: say there what is built by hand, and name it in the table of lesson 00, too.",
         sep="\n",
     )

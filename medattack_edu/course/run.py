@@ -40,11 +40,13 @@ def run_lessons(notebooks, out, *, images=None, device=None, parameters=None, ti
 
     Raises:
         ValueError: before anything runs, if a notebook has no parameters cell, doesn't know a parameter or takes
-            another type; if two notebooks have one name; if `jobs` is less than 1; if the cluster isn't there.
+            another type; if two notebooks have one name; if `jobs` is less than 1; if `out` can't be written; if the
+            cluster isn't there.
     """
     from tqdm.auto import tqdm
 
     check_jobs(jobs)
+    runtime.check_folder(out)
     out, parameters = Path(out), dict(parameters or {})
     plans = [Plan(Path(path).resolve(), parameters) for path in notebooks]
     for plan in plans:

@@ -11,6 +11,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from medattack_edu import runtime
 from medattack_edu.course import site_theme
 from medattack_edu.course.site_text import FIGURES, read_page, without_colours
 
@@ -68,11 +69,11 @@ def build_site(executed, out):
         An exit code: 0, or 1 if a lesson stopped before its end or a page isn't what it should be.
 
     Raises:
-        ValueError: if a tool is missing, or `out` holds something that isn't a site.
+        ValueError: if a tool is missing, or `out` can't be written or holds something that isn't a site.
     """
     check_tools()
     out = Path(out).resolve()
-    _check_replaceable(out)
+    check_replaceable(out)
     names = [Path(path).stem for path in executed]
     pages = [read_page(path, names) for path in executed]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +93,12 @@ def build_site(executed, out):
     return 1 if wrong else 0
 
 
-def _check_replaceable(out):
-    """A folder is replaced only if it is empty or holds a site."""
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()
-    elif out.exists() and not (out / "searchindex.js").is_file():
+def check_replaceable(out):
+    """Raise a `ValueError` unless a site can be written there: a folder is replaced only if it is empty or holds a site."""
+    empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not empty and not (out / "searchindex.js").is_file():
         raise ValueError(f"{out} is there and isn't a site that could be replaced. Choose another folder with --out.")
+    runtime.check_folder(out.parent)
 
 
 def _write_sources(source, pages):

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from medattack_edu import runtime
 from medattack_edu.course import pages
 from medattack_edu.course import source as sources
 from medattack_edu.course.build import course_root
@@ -60,6 +61,7 @@ def make_slides(notebook, out, **options):
         An exit code: 0, or 1 if the lesson failed. There are slides of what came before the failure, too.
     """
     notebook, out, code = Path(notebook), Path(out), 0
+    runtime.check_folder(out)
     if not any(cell.get("outputs") for cell in nbformat.read(notebook, as_version=4).cells):
         code = run_lessons([notebook], out, **options)
         notebook = out / notebook.name

@@ -20,6 +20,17 @@ STUB = ("# YOUR CODE HERE", "...")
 PARAMETERS, SOLUTION_ONLY, INSTRUCTOR = "parameters", "solution-only", "instructor"  # tags of cells
 MADE = "made-by-build"  # the tag of cells that are in both notebooks and in no source
 JUPYTEXTS_SPACING = "lines_to_next_cell"  # how jupytext remembers blank lines of the source; no learner needs it
+# What editors, runners and Jupytext note of a cell for themselves, and what says no more than its absence does.
+OF_EDITORS = {
+    JUPYTEXTS_SPACING, "autoscroll", "collapsed", "colab", "colab_type", "execution", "executionInfo", "ExecuteTime",
+    "heading_collapsed", "hidden", "id", "jp-MarkdownHeadingCollapsed", "outputId", "papermill", "scrolled", "trusted",
+    "vscode",
+}  # fmt: skip
+UNSAID = {"editable": True, "deletable": True, "slideshow": {"slide_type": ""}, "tags": [], "jupyter": {}}
+PASTED = re.compile(r"\battachment:\S")  # how Markdown names a picture that is kept in the notebook's cell
+NO_PICTURES = (
+    "a source is text and holds no pasted picture. Save it as a file and show that, or draw it in a code cell."
+)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 _NAME = re.compile(r"\d\d_[a-z0-9_]+")
@@ -84,9 +95,13 @@ def read(path):
     """Read a py:percent file.
 
     Raises:
-        SourceError: if it can't be cut into cells.
+        SourceError: if it isn't UTF-8, or can't be cut into cells.
     """
-    return parsed(path, path.read_text(encoding="utf-8"))
+    try:
+        return parsed(path, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SourceError(Problem(path, line, f"isn't UTF-8 ({error.reason}). Save it in that encoding.")) from error
 
 
 def parsed(path, text):
@@ -219,17 +234,24 @@ def new_notes(notebook, source):
     return [cell for cell in cells if (cell.source, cell.metadata.tags) not in known]
 
 
+def said(metadata):
+    """What of a cell's metadata somebody set on purpose, such as tags, a hidden source or the kind of a slide."""
+    hidden = metadata.get("jupyter", {}).get("source_hidden")
+    metadata = metadata | {"jupyter": {"source_hidden": True} if hidden else {}}
+    return {key: value for key, value in metadata.items() if key not in OF_EDITORS and value != UNSAID.get(key)}
+
+
 def digest(notebook):
     """A fingerprint of what somebody wrote in a notebook.
 
     Outputs and ids don't count, nor the instructor's cells, nor those that a build makes.
     """
     written = [
-        (cell.cell_type, cell.source, cell.metadata.get("tags", []))
+        (cell.cell_type, cell.source, said(dict(cell.metadata)), sorted(cell.get("attachments", {})))
         for cell in notebook.cells
         if not {INSTRUCTOR, MADE} & set(cell.metadata.get("tags", []))
     ]
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
 def _notebook(source, cells, metadata):
@@ -321,6 +343,8 @@ def _problems_of_cell(cell):
         if mark not in (BEGIN, END):
             if cell.kind == "code" and _LIKE_A_MARK.search(line):
                 yield offset, f"{mark!r} looks like a solution mark; those are exactly `{BEGIN}` and `{END}`."
+            elif cell.kind != "code" and PASTED.search(line):
+                yield offset, NO_PICTURES
         elif cell.kind != "code":
             yield offset, "a solution mark stands in a text cell; tag the cell solution-only to keep it from learners."
         elif mark == BEGIN:

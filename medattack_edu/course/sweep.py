@@ -54,11 +54,12 @@ def run_sweep(notebooks, out, *, sweep, parameters=None, images=None, device=Non
         An exit code: 0 if all runs passed, else 1.
 
     Raises:
-        ValueError: before anything runs, for parameters that can't be set, or set twice.
+        ValueError: before anything runs, for parameters that can't be set, or set twice, and where `out` can't be written.
     """
     from tqdm.auto import tqdm
 
     check_jobs(jobs)
+    runtime.check_folder(out)
     out, parameters, settings = Path(out), dict(parameters or {}), settings_for(images, device)
     _check_names(sweep, parameters)
     places = _grid([Path(path).resolve() for path in notebooks], sweep, parameters, settings, out / RUNS)
@@ -94,6 +95,11 @@ def _check_names(sweep, parameters):
         raise ValueError(f"{twice[0]} is given to -p and to --sweep. Give it to one of them.")
     if taken := sorted({*sweep, *parameters} & {"lesson", *MEASURED}):
         raise ValueError(f"{taken[0]} is a column of the table of a sweep. Give the notebook's parameter another name.")
+    for name, values in sweep.items():
+        written = {}
+        for text, value in values.items():
+            if (other := written.setdefault(json.dumps(value), text)) != text:
+                raise ValueError(f"--sweep {name}: {other} and {text} are the same value. Leave one of them out.")
 
 
 def _grid(notebooks, sweep, parameters, settings, folder):

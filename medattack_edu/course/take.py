@@ -21,7 +21,6 @@ from medattack_edu.course.source import Cell
 BACKUPS = "build/before-take"  # under the course's folder, and kept out of the repository
 CONTEXT_LINES = 1  # of the diff
 ALIKE = 0.5  # cells without a known id that share more than this of their text are one cell, edited
-METADATA_OF_NEW_CELLS = ("tags", "jupyter")  # what of it somebody sets on purpose
 
 
 class NotTaken(ValueError):
@@ -157,18 +156,20 @@ def _similar(cell, other):
 
 def _cell(cell, origin, generated, number, make):
     """A cell of the new source from an edited one, its origin in the source, and what was generated from that."""
+    if cell.get("attachments"):
+        raise NotTaken(
+            f"Cell {number} holds a picture that was pasted into it: {sources.NO_PICTURES} Then take the rest."
+        )
+    metadata = sources.said(dict(cell.metadata))
     if origin is None:
-        metadata = {key: cell.metadata[key] for key in METADATA_OF_NEW_CELLS if cell.metadata.get(key)}
         return Cell(cell.cell_type, cell.source, metadata, 0)
-    metadata = {key: value for key, value in origin.metadata.items() if key != "tags"}
-    if cell.metadata.get("tags"):
-        metadata["tags"] = cell.metadata.tags
+    of_jupytext = {key: value for key, value in origin.metadata.items() if key == sources.JUPYTEXTS_SPACING}
     text = cell.source
     if text == generated.source:
         text = origin.text
     elif make is sources.lesson_notebook:
         text = _with_solution(text, origin.text, number)
-    return replace(origin, kind=cell.cell_type, text=text, metadata=metadata)
+    return replace(origin, kind=cell.cell_type, text=text, metadata=of_jupytext | metadata)
 
 
 def _with_solution(edited, original, number):

@@ -91,19 +91,27 @@ def drag(page, slider, to):
 
 
 def move_sliders(page, shown):
-    """Drag each slider of a widget to both ends and push it by a key; fails where the picture or the read-out stays as it was."""
+    """Drag each slider of a widget to both ends, and send it there by the keys Home and End, and one step back by an arrow.
+
+    Fails where the picture or the read-out stays as it was, or the keys end elsewhere than the mouse.
+    """
     sliders = [shown.locator(".widget-slider").nth(k) for k in range(shown.locator(".widget-slider").count())]
     for slider in sliders:  # at an end, another slider may make no difference
         drag(page, slider, 0.5)
     for slider in sliders:
         readout = slider.locator(".widget-readout")
         drag(page, slider, 0.0)
-        at_the_start, said = settled(page, shown), readout.inner_text()
+        at_the_start, first = settled(page, shown), readout.inner_text()
         drag(page, slider, 1.0)
         changed(shown, at_the_start)
-        assert readout.inner_text() != said
-        at_the_end = settled(page, shown)
+        at_the_end, last = settled(page, shown), readout.inner_text()
+        assert first != last
         slider.locator(".noUi-handle").focus()
+        for key, before, said in (("Home", at_the_end, first), ("End", at_the_start, last)):
+            page.keyboard.press(key)
+            changed(shown, before)
+            settled(page, shown)
+            assert readout.inner_text() == said
         page.keyboard.press("ArrowLeft")
         changed(shown, at_the_end)
         drag(page, slider, 0.5)

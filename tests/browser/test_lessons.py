@@ -71,7 +71,7 @@ def test_it_runs_to_its_end_without_an_error_and_shows_its_widgets(lesson):
     assert len(list(explorers(page))) == len(re.findall(r"\bexplore\.[a-z_]+\(", code)) > 0
 
 
-def test_each_slider_follows_the_mouse_to_both_ends_and_the_keyboard(lesson):
+def test_each_slider_follows_the_mouse_and_the_keyboard_to_both_ends(lesson):
     _, page, _ = lesson
     for shown in explorers(page):
         driving.move_sliders(page, shown)

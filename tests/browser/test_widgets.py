@@ -89,7 +89,7 @@ def cell(page, name):
 
 
 @pytest.mark.parametrize("name", SLIDING)
-def test_every_slider_follows_the_mouse_to_both_ends_and_the_keyboard(notebook, name):
+def test_every_slider_follows_the_mouse_and_the_keyboard_to_both_ends(notebook, name):
     page, _ = notebook
     shown = cell(page, name)
     assert shown.locator(".widget-slider").count() >= 1

@@ -261,6 +261,15 @@ def test_one_lessons_mistake_does_not_hold_up_another(course):
     assert course.lesson.exists()
 
 
+def test_a_source_that_is_not_utf_8_is_named_with_its_line_and_holds_up_no_other(course):
+    latin = WHOLE.replace("# # 03 The fast", "# # 04 The fäst").encode("latin-1")
+    course.write(name="04_pgd").write_bytes(latin)
+    assert course.build() == [
+        "solutions/04_pgd.py:17: isn't UTF-8 (invalid continuation byte). Save it in that encoding."
+    ]
+    assert course.lesson.exists()
+
+
 def test_exercises_checked_again_in_a_later_lesson_are_fine(course):
     later = WHOLE.replace("# 03 The", "# 04 The").replace("check.fgs(fgs)", "check.project(check.fgs(fgs))")
     course.write(later, name="04_pgd")
@@ -416,6 +425,54 @@ def test_added_removed_and_moved_cells_are_taken(course, edit):
     for kept in ("secret = eps * x", '"for those who mark"', '"for the instructor"', '# %% tags=["mine"]'):
         assert text.count(kept) == 1
     assert "editable" not in text
+
+
+ON_PURPOSE = {"jupyter": {"source_hidden": True}, "slideshow": {"slide_type": "skip"}, "editable": False}
+NOISE = {
+    "jupyter": {"outputs_hidden": True, "source_hidden": False}, "slideshow": {"slide_type": ""}, "editable": True,
+    "collapsed": True, "trusted": True, "ExecuteTime": {}, "execution": {}, "vscode": {"languageId": "python"}, "tags": [],
+    "colab": {"base_uri": "https://localhost/"}, "id": "a1", "outputId": "b2", "executionInfo": {"elapsed": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["lesson", "solution"])
+def test_what_was_set_on_a_cell_is_an_edit_that_is_named_and_taken(where, course, edit):
+    path = getattr(course, where)
+    edit(lambda cells: cells[place_of(cells, "def fgs")].metadata.update(ON_PURPOSE), path)
+    edited = path.read_bytes()
+    assert ["edited by hand" in problem for problem in course.build()] == [True]
+    assert path.read_bytes() == edited
+    text = taken(course, path)
+    assert '\n# %% editable=false jupyter={"source_hidden": true} slideshow={"slide_type": "skip"}\ndef fgs' in text
+    for built in (course.lesson, course.solution):
+        assert cells(built)[place_of(cells(built), "def fgs")].metadata.items() >= ON_PURPOSE.items()
+
+
+def test_what_editors_note_for_themselves_is_no_edit(course, edit):
+    edit(lambda cells: [cell.metadata.update(NOISE) for cell in cells if "def fgs" in cell.source])
+    assert take(course.lesson, root=course.root, exercises=EXERCISES) is None
+    assert course.build() == [] == course.build(check=True)
+
+
+@pytest.mark.parametrize("text", ["![a picture](attachment:mine.png)", "nothing shows it"])
+def test_a_picture_pasted_into_a_cell_is_refused_and_never_lost(text, course, edit):
+    pasted = new_markdown_cell(text, attachments={"mine.png": {"image/png": "cGlj"}})
+    edit(lambda cells: cells.insert(2, pasted))
+    edited = course.lesson.read_bytes()
+    assert ["edited by hand" in problem for problem in course.build()] == [True]
+    assert course.lesson.read_bytes() == edited
+    refused(course, course.lesson, "Cell 3 holds a picture that was pasted into it: .*Save it as a file and show that")
+
+
+def test_a_picture_pasted_in_jupyterlab_is_told_by_the_build_and_never_lost(course, jupyterlab):
+    model = jupyterlab.get("solutions/03_fgs.ipynb")
+    cell = model["content"]["cells"][0]
+    cell["source"] += "\n\n![a picture](attachment:mine.png)"
+    cell["attachments"] = {"mine.png": {"image/png": "cGlj"}}
+    jupyterlab.save(model, "solutions/03_fgs.ipynb")
+    (problem,) = course.build()
+    assert problem.startswith("solutions/03_fgs.py:21: a source is text and holds no pasted picture. Save it as a file")
+    assert "cGlj" in course.solution.read_text(encoding="utf-8")
 
 
 def test_hidden_cells_move_with_the_cell_that_they_follow(course, edit):
@@ -669,9 +726,12 @@ def test_made_cells_that_a_sync_outside_of_jupyterlab_left_in_a_source_are_taken
 
 def test_nbgrader_makes_the_lesson_out_of_the_solution(course):
     from nbgrader.preprocessors import ClearSolutions
+    from traitlets.config import Config
 
-    clear = ClearSolutions(code_stub={"python": "\n".join(sources.STUB)}, enforce_metadata=False)
     root = Path(__file__).resolve().parents[2]
+    said = (root / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("nbgrader_config.py")[2]
+    exec(said.partition("```python\n")[2].partition("```")[0], {"c": (documented := Config())})
+    clear = ClearSolutions(config=documented)
     solutions = [course.solution, *sorted((root / "solutions").glob("*.ipynb"))]
     course.build()
     for path in solutions:

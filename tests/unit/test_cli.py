@@ -208,6 +208,13 @@ def test_a_parameter_without_name_or_value_is_refused(medattack, course, text):
     assert told.code == 2 and "NAME=VALUE" in told.err
 
 
+@pytest.mark.parametrize("limit", ["-1", "0", "soon"])
+@pytest.mark.parametrize("command", ["run", "rehearse", "site", "slides"])
+def test_a_time_limit_that_is_none_is_refused(medattack, course, command, limit):
+    told = medattack(command, *(["03"] if command == "slides" else []), "--timeout", limit)
+    assert told.code == 2 and told.err.endswith(f"'{limit}' is no time limit. Give whole seconds, 1 or more.\n")
+
+
 # lab
 
 

@@ -119,6 +119,16 @@ def test_an_address_where_nobody_answers_is_told_and_how_to_start_a_cluster(monk
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("address", ["nonsense", "http://127.0.0.1:9", ""])
+def test_no_client_is_made_for_what_is_no_address_because_it_would_hang_at_its_end(address, monkeypatch, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="Dask isn't installed; it comes with the extra cluster")
+    made = []
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: made.append(address))
+    with pytest.raises(ValueError, match=f"No Dask scheduler answers at {address} .*address.*dask scheduler"):
+        run_lessons([notebook(tmp_path / "03.ipynb")], tmp_path / "out", dask=address)
+    assert made == []
+
+
 def test_a_cluster_without_workers_is_told(scheduler, monkeypatch, tmp_path):
     monkeypatch.setattr(cluster, "ANSWER_LIMIT_S", 2)
     with pytest.raises(ValueError, match="has no workers. Start some with: dask worker tcp://"):

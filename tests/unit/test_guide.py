@@ -166,6 +166,14 @@ def test_the_figures_that_the_plans_promise_in_a_sweep_are_those_that_the_lesson
     assert set(promised) >= {"03", "04", "05", "06", "07", "08"}
 
 
+def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path, capsys):
+    (tmp_path / "taken").touch()
+    for place, told in ((tmp_path, "is a folder. Give the file"), (tmp_path / "taken" / "guide.html", "is no folder")):
+        assert cli.main(["guide", "--out", str(place)]) == cli.TO_MEND
+        said = capsys.readouterr().err
+        assert told in said and said.count("\n") == 1
+
+
 def test_the_command_says_what_it_wrote_and_where(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("medattack_edu.course.guide.write_guide", lambda out: (7, 49))
     assert cli.main(["guide", "--out", str(tmp_path / "guide.html")]) == 0

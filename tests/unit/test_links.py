@@ -10,6 +10,10 @@ from medattack_edu.course import address, links
 
 ROOT = Path(__file__).parents[2]
 HOME = address.Address("github.com", "some-clinic", "attacks")
+HOMES = [HOME, address.Address("gitlab.com", "some-clinic/teaching", "attacks")]
+
+
+BLOCK = re.compile("<!-- made by medattack build: .*?<!-- end -->", re.DOTALL)
 
 
 @pytest.fixture
@@ -29,21 +33,24 @@ def test_readme_and_docs_have_what_a_build_would_write():
     assert links.bring_up_to_date(ROOT, address.read(ROOT), check=True) == []
 
 
-def test_an_address_reaches_badge_and_links_and_leaves_no_placeholder(course):
-    told = links.bring_up_to_date(course, HOME, check=True)
+@pytest.mark.parametrize("home", HOMES, ids=lambda home: home.host)
+def test_an_address_reaches_badge_and_links_and_leaves_no_placeholder(home, course):
+    told = links.bring_up_to_date(course, home, check=True)
     assert {str(problem.file.relative_to(course)) for problem in told} == set(links.BLOCKS)
     assert all("medattack build" in problem.text for problem in told)
-    assert links.bring_up_to_date(course, HOME, check=False) == [] == links.bring_up_to_date(course, HOME, check=True)
+    assert links.bring_up_to_date(course, home, check=False) == [] == links.bring_up_to_date(course, home, check=True)
     text = text_of(course)
-    assert "mybinder.org/badge_logo.svg" in text["README.md"] and "github/some-clinic/attacks" not in text["README.md"]
-    assert HOME.binder(links.FIRST_LESSON) in text["README.md"] and "no public\naddress" not in text["README.md"]
-    assert "sudo git clone https://github.com/some-clinic/attacks /srv/medattack" in text["docs/hub.md"]
-    assert "in place of `ADDRESS`" not in text["docs/hub.md"]
+    assert "mybinder.org/badge_logo.svg" in text["README.md"]
+    assert home.binder(links.FIRST_LESSON) in text["README.md"] and "no public\naddress" not in text["README.md"]
+    assert f"sudo git clone {home.url} /srv/medattack\n" in text["docs/hub.md"]
+    assert f"jupyter-repo2docker --no-run --image-name medattack-base {home.url}\n" in text["docs/hub.md"]
+    assert not any("ADDRESS" in made for page in text.values() for made in BLOCK.findall(page))
 
 
-def test_the_nbgitpuller_link_clones_the_course_and_opens_its_first_lesson(course):
+@pytest.mark.parametrize("page", links.BLOCKS)
+def test_the_nbgitpuller_link_clones_the_course_and_opens_its_first_lesson(page, course):
     links.bring_up_to_date(course, HOME, check=False)
-    [link] = re.findall(r"https://HUB/\S+", text_of(course)["docs/hub.md"])
+    [link] = re.findall(r"https://HUB/\S+", text_of(course)[page])
     asked = parse_qs(urlsplit(link).query)
     assert asked == {
         "repo": ["https://github.com/some-clinic/attacks"],
@@ -66,10 +73,10 @@ def test_without_an_address_each_place_says_what_to_do(course):
 
 def test_a_block_that_is_gone_is_told(course):
     (course / "README.md").write_text("# nothing here\n", encoding="utf-8")
-    [problem] = [
-        problem for problem in links.bring_up_to_date(course, None, check=False) if problem.file.name == "README.md"
-    ]
-    assert "has 0 blocks" in problem.text and (course / "README.md").read_text(encoding="utf-8") == "# nothing here\n"
+    problems = links.bring_up_to_date(course, None, check=False)
+    told = [problem.text for problem in problems if problem.file.name == "README.md"]
+    assert ["has 0 blocks" in text for text in told] == [True, True]
+    assert (course / "README.md").read_text(encoding="utf-8") == "# nothing here\n"
 
 
 def test_a_folder_without_these_files_has_nothing_to_write(tmp_path):

@@ -12,16 +12,23 @@ from medattack_edu import cli
 from medattack_edu.course.new_lesson import CHECKS, TESTS, new_lesson
 
 ROOT = Path(__file__).resolve().parents[2]
-# In one process, because each pays for PyTorch: the check's test, the solution run strictly as plain Python, the build.
-TRY = """
+# What must hold of the course as a whole, whatever lessons it has.
+WHOLE = [f"{TESTS}/test_{name}.py" for name in ("guide", "lesson_names", "links", "packaging", "pictures")]
+OF_LESSONS = "not packaging or every_feature or table_of_lessons or links_to"  # not what is told of the installation
+# In one process, because each pays for PyTorch: the build, the tests, the solution run strictly as plain Python.
+TRY = f"""
 import os, runpy, sys
 import pytest
 from medattack_edu.course.build import build
-assert pytest.main(["-q", "-p", "no:cacheprovider", "tests/unit/test_checks_00.py"]) == 0
 assert build() == [] and build(check=True) == []
+assert pytest.main(["-q", "-p", "no:cacheprovider", "tests/unit/test_checks_{{0}}.py"]) == 0
+assert pytest.main(["-q", "-p", "no:cacheprovider", "-k", {OF_LESSONS!r}, *{WHOLE}]) == 0
 os.environ["MEDATTACK_STRICT"] = "1"
-runpy.run_path("solutions/00_why_it_works.py")
+runpy.run_path("solutions/{{0}}_why_it_works.py")
 """
+
+ROWS = ["| 00 | Start | a | 20 min |", "| 01 | Next | b | planned |", "| 02 | Last | c | planned |"]
+NEW_ROW = r"| {} | This \| that | the mean brightness of an image | 30 min |"
 
 
 @pytest.fixture
@@ -31,26 +38,41 @@ def empty_course(tmp_path):
     return tmp_path
 
 
-def test_the_skeleton_builds_runs_and_its_check_is_sound(tmp_path):
+def test_the_skeleton_builds_runs_and_passes_the_tests_of_its_check_and_of_the_whole_course(tmp_path):
     root = tmp_path / "course"
-    ignore = shutil.ignore_patterns("lesson_[0-9]*.py")  # what is compiled already goes along
-    shutil.copytree(ROOT / "medattack_edu", root / "medattack_edu", ignore=ignore)
-    for folder in ("solutions", "lessons", TESTS):
-        (root / folder).mkdir(parents=True)
-    for file in ("pyproject.toml", "tests/conftest.py", f"{TESTS}/checks.py"):
-        shutil.copy(ROOT / file, root / file)
+    there = ("medattack_edu", "solutions", "lessons", "docs", "binder", "tests/conftest.py", TESTS, "README.md")
+    for name in (*there, "pyproject.toml", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "LICENSE-lessons"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, root / name)
     written = new_lesson("Why it works", root=root)
+    number = written[0].name[:2]
     assert [path.relative_to(root).as_posix() for path in written] == [
-        "solutions/00_why_it_works.py", f"{CHECKS}/lesson_00.py", f"{TESTS}/test_checks_00.py"
+        f"solutions/{number}_why_it_works.py", f"{CHECKS}/lesson_{number}.py", f"{TESTS}/test_checks_{number}.py"
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(root), "MEDATTACK_IMAGES": "phantom", "MPLBACKEND": "agg"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none is needed, and loading them takes as long as the rest
-    done = subprocess.run([sys.executable, "-c", TRY], cwd=root, env=environment, capture_output=True, text=True)
+    code = TRY.format(number)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 lessons, all well." in done.stdout and "does not hold" not in done.stdout
+    assert f"{int(number) + 1} lessons, all well." in done.stdout and "does not hold" not in done.stdout
     lint = [sys.executable, "-m", "ruff", "check", *map(str, written)]
     linted = subprocess.run(lint, cwd=root, capture_output=True, text=True)
     assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "rows"),
+    [
+        ("01", ["| 00 | Start | a | 20 min |", NEW_ROW.format("01"), "| 02 | Last | c | planned |"]),
+        ("02", ["| 00 | Start | a | 20 min |", "| 01 | Next | b | planned |", NEW_ROW.format("02")]),
+        ("07", [*ROWS, NEW_ROW.format("07")]),
+    ],
+)
+def test_it_gets_its_row_in_the_readme_in_place_of_a_planned_one_or_behind_those_before_it(number, rows, empty_course):
+    readme = "# A course\n\n| nr | lesson | built | time |\n|---|---|---|---|\n{}\n\nMore.\n"
+    (empty_course / "README.md").write_text(readme.format("\n".join(ROWS)), encoding="utf-8")
+    new_lesson("This | that", number=number, root=empty_course)
+    assert (empty_course / "README.md").read_text(encoding="utf-8") == readme.format("\n".join(rows))
 
 
 def test_it_takes_the_next_number_and_says_what_to_do_next(empty_course, capsys):
@@ -80,6 +102,13 @@ def test_nothing_is_overwritten(taken, empty_course):
 def test_a_title_or_number_that_will_not_do_is_told(title, number, empty_course):
     with pytest.raises(ValueError, match="gives no file name|takes two digits"):
         new_lesson(title, number=number, root=empty_course)
+
+
+def test_a_long_title_stands_in_the_lesson_and_its_beginning_in_the_names_of_files(empty_course):
+    title = "why " * 75
+    lesson, *_ = new_lesson(title, root=empty_course)
+    assert lesson.stem == f"00_{'_'.join(['why'] * 15)}"
+    assert f"# # 00 {title.strip()}\n" in lesson.read_text(encoding="utf-8")
 
 
 def test_outside_a_clone_it_says_what_is_missing(tmp_path):

@@ -202,6 +202,27 @@ def test_parameters_that_cannot_be_set_are_refused_before_anything_runs(paramete
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["taken", "taken/pages"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(place, tmp_path):
+    (tmp_path / "taken").touch()
+    lesson = write(tmp_path / "00_runs.ipynb", SAYS_WHO.format(tmp_path / "pid"))
+    with pytest.raises(ValueError, match="taken is no folder, so nothing can be written into .*Choose another"):
+        run_lessons([lesson], tmp_path / place)
+    assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "CPU"])
+def test_what_is_no_device_of_the_course_is_told_before_anything_runs(device, tmp_path, monkeypatch):
+    lesson = write(tmp_path / "00_runs.ipynb", "1")
+    with pytest.raises(ValueError, match=f"'{device}' is no device of this course. Use cpu or cuda."):
+        run_lessons([lesson], tmp_path / "out", device=device)
+    monkeypatch.setenv("MEDATTACK_DEVICE", device)
+    with pytest.raises(ValueError, match="no device of this course"):
+        run_lessons([lesson], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert lesson_runs.settings_for(device="cuda:1")["MEDATTACK_DEVICE"] == "cuda:1"
+
+
 def test_two_notebooks_of_one_name_are_refused_before_one_overwrites_the_other(tmp_path):
     (tmp_path / "mine").mkdir()
     both = [write(folder / "03_fgs.ipynb", "1") for folder in (tmp_path, tmp_path / "mine")]

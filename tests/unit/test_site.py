@@ -253,7 +253,7 @@ def test_only_a_site_is_replaced(course, site, tmp_path):
     with pytest.raises(ValueError, match="isn't a site that could be replaced.*--out"):
         sites.build_site(course.paths, tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
-    assert sites._check_replaceable(site.out) is None
+    assert sites.check_replaceable(site.out) is None
 
 
 def test_a_notebook_that_was_not_run_is_told(course, tmp_path):
@@ -280,6 +280,15 @@ def test_the_command_runs_the_lessons_on_phantoms_and_fails_if_either_part_does(
     assert cli.main(["site", "03", "--jobs", "2", "--out", str(tmp_path)]) == max(ran, built)
     assert asked["images"] == "phantom" and asked["jobs"] == 2 and asked["out"] == tmp_path
     assert asked["executed"] == [Path("reports/03_fast_gradient_sign.ipynb")]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_lessons_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(runs, "run_lessons", lambda *_, **__: pytest.fail("ran"))
+    monkeypatch.setattr(sites, "check_tools", lambda: None)
+    (tmp_path / "mine").write_text("dear")
+    for place in (tmp_path / "mine", tmp_path / "mine" / "site"):
+        assert cli.main(["site", "03", "--out", str(place)]) == cli.TO_MEND
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_what_was_executed_before_is_not_run_again(monkeypatch, tmp_path):

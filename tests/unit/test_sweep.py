@@ -176,6 +176,7 @@ def test_several_lessons_and_the_choice_of_machine_reach_the_runner(tmp_path, ke
         (["epsilon=1/255"], {}, "no parameter epsilon"),
         (["eps=1/255,large"], {}, 'eps takes a number.*"large" came'),
         (["seconds=1"], {}, "seconds is a column of the table"),
+        (["eps=2/255,4/510"], {}, "--sweep eps: 2/255 and 4/510 are the same value"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_anything_runs(sweep, parameters, told, tmp_path, kernels):
@@ -183,6 +184,13 @@ def test_what_cannot_be_swept_is_refused_before_anything_runs(sweep, parameters,
     with pytest.raises(ValueError, match=told):
         run_sweep([lesson], tmp_path / "out", sweep=read_sweep(sweep), parameters=parameters)
     assert kernels.ran == [] and not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(tmp_path, kernels):
+    lesson = notebook(tmp_path / "03_fgs.ipynb")
+    with pytest.raises(ValueError, match="03_fgs.ipynb is no folder, so nothing can be written into"):
+        run_sweep([lesson], lesson / "out", sweep=GRID)
+    assert kernels.ran == []
 
 
 # -- the plot
