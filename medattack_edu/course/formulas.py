@@ -8,7 +8,7 @@ _CODE_OR_FORMULA = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
-
+_FRAMES = {"inline": "{}", "block": '<span class="math">{}</span>'}  # of what may be too wide for a small screen
 _MARK = "⟦formula {}⟧"  # stands for a formula while a text becomes HTML
 
 
@@ -33,7 +33,7 @@ def take_out(markdown, drawn):
             return found[0]
         display = "block" if found["block"] else "inline"
         try:
-            drawn.append(" ".join(mathml((found["block"] or found["inline"]).strip(), display).split()))
+            drawn.append(_FRAMES[display].format(" ".join(mathml(found[display].strip(), display).split())))
         except Exception:  # its errors have no common name
             return found[0]
         return _MARK.format(len(drawn) - 1)

@@ -38,8 +38,6 @@ nav.contents li li { padding-left: 1rem; }
 .exercise { border-color: #009e73; }
 .exercise ol { margin: 0.4rem 0; }
 summary { cursor: pointer; padding: 0.2rem 0; }
-p, li, td, h1, h2, h3, h4, summary { overflow-wrap: break-word; }
-p code, li code, td code, summary code { overflow-wrap: anywhere; }
 .plans td:first-child { white-space: nowrap; font-variant-numeric: tabular-nums; }
 @media (max-width: 40rem) {
   .note, .exercise, .lesson h4 { margin-left: 0; }
@@ -169,5 +167,4 @@ def _html(markdown):
     """Markdown as HTML, each table in a box that scrolls if it must."""
     from nbconvert.filters import markdown2html
 
-    page = markdown2html(markdown)
-    return page.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    return pages.tables_that_scroll(markdown2html(markdown))

@@ -8,7 +8,7 @@ from copy import deepcopy
 
 from medattack_edu.course import formulas
 from medattack_edu.course.notices import GOOD, NOT_YET, Tone
-from medattack_edu.course.page_style import STYLE
+from medattack_edu.course.page_style import SCRIPT, STYLE
 from medattack_edu.course.source import MADE
 
 PASSED, FAILED = GOOD, Tone("✗", NOT_YET.colour)
@@ -22,7 +22,7 @@ _PAGE = """<!DOCTYPE html>
 {style}
 </style></head><body><main>
 {body}
-</main></body></html>
+</main><script>{script}</script></body></html>
 """
 
 
@@ -88,7 +88,7 @@ def _what_stopped(lesson):
 
 
 def _body(lesson):
-    return cells_as_html(lesson.notebook)
+    return tables_that_scroll(cells_as_html(lesson.notebook))
 
 
 def cells_as_html(notebook):
@@ -122,14 +122,20 @@ def cells_as_html(notebook):
 
 def page(title, body, more_style=""):
     """A whole page in the look of the course, from the HTML of its body."""
-    return _PAGE.format(title=html.escape(title), style=f"{STYLE}\n{_code_style()}\n{more_style}".rstrip(), body=body)
+    style = f"{STYLE}\n{_code_style()}\n{more_style}".rstrip()
+    return _PAGE.format(title=html.escape(title), style=style, body=body, script=SCRIPT)
+
+
+def tables_that_scroll(body):
+    """HTML with each table in a box that scrolls if it must."""
+    return re.sub(r"<table.*?</table>", r'<div class="wide">\g<0></div>', body, flags=re.DOTALL)
 
 
 def _code_style():
-    """Colours of code for both themes."""
+    """Colours of code for both themes, of styles that every pygments has and that can be read on our grounds."""
     from pygments.formatters import HtmlFormatter
 
-    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    light = HtmlFormatter(style="xcode").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n.highlight {{ background: none; }}"
 

@@ -5,6 +5,7 @@ the package, so that they need no data files. What stands on the pages comes fro
 """
 
 from medattack_edu import __version__
+from medattack_edu.course import page_style
 from medattack_edu.course.formulas import mathml
 
 STYLE_FILE, SCRIPT_FILE, ICON_FILE = "medattack.css", "medattack.js", "medattack.svg"
@@ -52,22 +53,14 @@ ul.lessons .failed { color: var(--failed); font-weight: 600; overflow-wrap: anyw
 .licence { font-size: 0.9rem; line-height: 1.5; margin: 1rem 0; color: var(--color-foreground-secondary); }
 """
 
-# A region that scrolls must be reachable with the keyboard; one that fits must not be a stop on the way.
-SCRIPT = """
-function reachScrollingRegions() {
-  for (const box of document.querySelectorAll("pre, .shown, .math, .figure, .table-wrapper")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    else box.removeAttribute("tabindex");
-  }
-}
+NAMES = """
 function nameLandmarks() {
   const names = { ".sidebar-drawer": "Lessons and search", ".toc-drawer": "On this page" };
   for (const [place, name] of Object.entries(names)) document.querySelector(place)?.setAttribute("aria-label", name);
 }
 addEventListener("DOMContentLoaded", nameLandmarks);
-addEventListener("load", reachScrollingRegions);
-addEventListener("resize", reachScrollingRegions);
 """
+SCRIPT = page_style.SCRIPT + NAMES
 
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <circle cx="16" cy="16" r="15" fill="#d55e00"/><circle cx="21" cy="14" r="4" fill="#ffe0b0"/>

@@ -13,7 +13,7 @@ pytest.importorskip("latex2mathml", reason="latex2mathml isn't installed; formul
     ("written", "kept"),
     [
         (r"The loss $-\log p$ of one.", ("The loss <math", "</math> of one.", 'display="inline"')),
-        ("$$\n\\sum_i g_i\n$$", ('display="block"',)),
+        ("$$\n\\sum_i g_i\n$$", ('<span class="math"><math', 'display="block"')),
         ("$p$ and $q$", ("</math> and <math",)),
     ],
 )
