@@ -582,7 +582,7 @@ show.perturbation(x[which], board["NES"][0][which], victim, y[which], names)
 # 250 questions are few. NES never saw a gradient, and yet it moves the answers towards the border. Ilyas and others give their attack
 # 10,000 queries as a default, and a million in the script for the paper [2].
 #
-# Now watch it at work, with 85 questions, of which NES spends 21 on a step. In the explorer below four of the patients are
+# Now watch it at work, with 43 questions, of which NES spends 21 on a step. In the explorer below four of the patients are
 # attacked by NES, and by an attack called Square which you will meet soon. Move the queries. Which patient turns first? What
 # does the perturbation look like?
 
@@ -592,7 +592,7 @@ claim("NES moves the answers towards the border, on the mean of the patients", m
 
 # %%
 some = torch.tensor([0, 1, n - 2, n - 1])
-explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Square"), eps=eps, queries=85)
+explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Square"), eps=eps, queries=43)
 
 # %% [markdown]
 # ## One direction, or the other
