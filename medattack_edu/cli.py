@@ -45,7 +45,8 @@ def run(arguments):
     from medattack_edu.course.run import run_lessons
 
     notebooks = _notebooks(arguments.lessons, "solutions" if arguments.solutions else "lessons")
-    out = arguments.out or (REPORTS / "solutions" if arguments.solutions else REPORTS)
+    beside = arguments.solutions and not arguments.sweep  # pages of lessons and solutions have the same names
+    out = arguments.out or (REPORTS / "solutions" if beside else REPORTS)
     options = {
         "images": arguments.images,
         "device": arguments.device,

@@ -1,5 +1,6 @@
 """The command line: what it understands, what it passes on, and how it says that something is wrong."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from medattack_edu import __version__, cli, lab, runtime
 from medattack_edu.clinics import download, images, medmnist
+from medattack_edu.course.lesson_run import settings_for
 
 COMMANDS = (
     "lab",
@@ -183,6 +185,27 @@ def test_run_takes_numbers_solutions_and_parameters(medattack, course):
     assert str(course.out) == "pages"
     assert course.options["images"] == "real" and course.options["device"] == "cpu"
     assert course.options["parameters"] == {"n": 16, "clinic": "derm", "eps": 0.01, "quick": True}
+
+
+def test_pages_of_solutions_lie_beside_those_of_lessons(medattack, course):
+    for arguments, out in ((("03",), "reports"), (("03", "--solutions"), "reports/solutions")):
+        medattack("run", *arguments)
+        assert course.out.as_posix() == out
+
+
+def test_relative_paths_in_the_settings_reach_the_kernels_absolute(medattack, course, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDATTACK_DATA", "data")
+    monkeypatch.setenv("MEDATTACK_IMAGES", "real")
+    monkeypatch.setenv("MEDATTACK_CACHE", "cache")
+    medattack("run", "03")
+    assert {name: os.environ[f"MEDATTACK_{name}"] for name in ("DATA", "IMAGES", "CACHE")} == {
+        "DATA": str(tmp_path / "data"),
+        "IMAGES": "real",
+        "CACHE": str(tmp_path / "cache"),
+    }
+    assert settings_for("chest")["MEDATTACK_IMAGES"] == str(tmp_path / "chest")
+    assert settings_for("phantom")["MEDATTACK_IMAGES"] == "phantom"
 
 
 def test_run_passes_the_exit_code_on(medattack, course):
