@@ -487,7 +487,8 @@ def gradient_of(model, x, label, sign):
     return gradient.flatten()
 
 
-patient, truth = x[:1], y[:1]
+surest = int(victim(x).diff(dim=1).abs().argmax())
+patient, truth = x[surest : surest + 1], y[surest : surest + 1]
 away, towards = gradient_of(victim, patient, truth, +1), gradient_of(victim, patient, 1 - truth, -1)
 same_way = F.cosine_similarity(away, towards, dim=0).item()
 
