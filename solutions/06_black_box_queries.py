@@ -613,7 +613,7 @@ explore.queries(victim, x[some], y[some], names, attacks=("NES in blocks", "Squa
 
 # %% jupyter={"source_hidden": true}
 FINEST = 2 / 255 / 2**7  # the search for the border ends here
-border = attacks.smallest_eps(victim, x, y, largest=2 / 255, halvings=7, steps=10, random_start=False, stop_when_fooled=True).cpu()
+border = attacks.smallest_eps(victim, x, y, largest=2 / 255, halvings=7, steps=5, random_start=False, stop_when_fooled=True).cpu()
 dice = torch.Generator().manual_seed(seed)
 
 
