@@ -29,12 +29,12 @@ class Outcome(NamedTuple):
     peak_bytes: int
 
 
-def execute(notebook, folder, *, images, strict, data=None):
+def execute(notebook, folder, *, images, strict, data=None, cell_limit_s=CELL_LIMIT_S):
     """Execute `notebook` with `MEDATTACK_IMAGES=images`; `folder` is for scratch files. Returns an `Outcome`."""
     result = folder / "measured.json"
     nbval = [
         *(sys.executable, "-m", "pytest", "-p", "nbval.plugin", "-p", "no:cacheprovider", "--override-ini", "addopts="),
-        *("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", str(CELL_LIMIT_S)),
+        *("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", str(cell_limit_s)),
         *("--maxfail=1", "--color=no", "-q", "--rootdir", str(notebook.parent), str(notebook)),
     ]
     # Settings for this run of pytest are none for the one within.
