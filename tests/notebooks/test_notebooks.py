@@ -101,10 +101,11 @@ def test_a_solution_passes_its_checks_and_its_claims_hold_on_real_images(solutio
     run(solution, images="real", strict=True, clinic=clinic, data=real_images)
 
 
-def test_the_first_lesson_runs_from_an_empty_cache(tmp_path, monkeypatch):
+def test_a_lesson_runs_from_an_empty_cache(tmp_path, monkeypatch):
     """As on the first day: phantoms are drawn and the victim is trained on the way, which no bar holds for."""
     monkeypatch.setenv("MEDATTACK_CACHE", str(tmp_path / "cache"))
-    outcome = execute(LESSONS[0], tmp_path, images="phantom", strict=False, cell_limit_s=LIMIT_S)
+    (lesson,) = [path for path in LESSONS if path.name.startswith("01")]  # of one clinic, and short
+    outcome = execute(lesson, tmp_path, images="phantom", strict=False, cell_limit_s=LIMIT_S)
     assert outcome.passed, outcome.output[-6000:]
     assert list((tmp_path / "cache" / "victims").glob("*.safetensors"))
 
