@@ -22,7 +22,7 @@
 #
 # - estimate a gradient from answers, and say how many questions that takes;
 # - attack a model that tells its probabilities, and one that tells its label alone;
-# - try to spend a budget of 250 questions better than a famous attack, and say whether eight patients can show it;
+# - try to spend a budget of 220 questions better than a famous attack, and say whether eight patients can show it;
 # - see why hiding the gradient protects nobody;
 # - judge what a defender can do, and what it costs honest customers.
 #
@@ -52,7 +52,7 @@ clinic = "derm"  # "fundus", "chest" or "derm"
 images = "auto"
 n = 8  # patients, half of each class
 seed = 0
-queries = 250  # for each patient
+queries = 220  # for each patient
 eps = 4 / 255  # the largest change of a pixel
 long_curves = True  # show the study of 1,000 queries; made once for a clinic, which takes some minutes
 
@@ -538,7 +538,7 @@ def print_board():
 # %% [markdown]
 # ### Predict
 #
-# Eight patients, 250 questions each. How many does NES turn? And the best of 249 draws of noise? Do both classes fall alike?
+# Eight patients, 220 questions each. How many does NES turn? And the best of 219 draws of noise? Do both classes fall alike?
 #
 # ### Run
 
@@ -577,9 +577,9 @@ show.perturbation(x[which], board["NES"][0][which], victim, y[which], names)
 #
 # Where noise turns somebody, the attack deserves no credit: anything would have done it. That is what a control is for, and it must
 # have the same budget. So look at the others. The figure shows what the table hides: how far did the questions get where nobody
-# turned, and who got further there, NES or the best of 249 draws?
+# turned, and who got further there, NES or the best of 219 draws?
 #
-# 250 questions are few. NES never saw a gradient, and yet it moves the answers towards the border. Ilyas and others give their attack
+# 220 questions are few. NES never saw a gradient, and yet it moves the answers towards the border. Ilyas and others give their attack
 # 10,000 queries as a default, and a million in the script for the paper [2].
 #
 # Now watch it at work, with 43 questions, of which NES spends 21 on a step. In the explorer below four of the patients are
@@ -866,7 +866,7 @@ claim("the label holds all the way", all(held))
 # %% [markdown]
 # ## A thousand questions
 #
-# Attacks of these kinds with 1,000 questions a patient, four times the budget above, on patients of this clinic. That takes
+# Attacks of these kinds with 1,000 questions a patient, more than four times the budget above, on patients of this clinic. That takes
 # minutes the first time, then it is kept, and with `long_curves = False` in the parameters it is left out: go on to the next
 # section then. NES stands there twice, in blocks, as you asked, and pixel by pixel, as its paper has it. Both and Square see
 # probabilities and may change a pixel by 4/255; the two that see labels may change it by 8/255.
@@ -985,7 +985,7 @@ claim("Square brings at least one of them closer to the border", moved["masked",
 # %% [markdown]
 # ## Spend your own
 #
-# Now you have 250 questions for each of the eight patients. What is the best attack that you can think of?
+# Now you have 220 questions for each of the eight patients. What is the best attack that you can think of?
 #
 # You have seen what is wasteful. Noise forgets everything between two draws. NES spends 20 questions before it moves at all.
 # Square begins with vertical stripes; its squares start at 2.4 % of the image and are below 1 % after a few questions, a plan
@@ -1263,10 +1263,10 @@ claim("wherever nearly all who shift are caught, some who average are caught wit
 # sees probabilities where the product shows them. An *insurer* or the *sponsor of a trial* may run the same product on files of
 # their own: a licence is all they need. A *patient* sees a letter with a word in it, once: labels, and a budget of one.
 #
-# **What does a question cost?** Money, if answers are billed one by one. Time: 250 questions at six a minute are 42 minutes, and
+# **What does a question cost?** Money, if answers are billed one by one. Time: 220 questions at six a minute are 37 minutes, and
 # nobody needs to sit there. An account with a name on it. None of it is much next to one false claim.
 #
-# **What would the log show?** 250 images of one patient in one night, all alike, none of them from the scanner's own series. A
+# **What would the log show?** 220 images of one patient in one night, all alike, none of them from the scanner's own series. A
 # person who looks sees it at once. So: keep the images that were asked about, not just the count; look at them by patient; and
 # know what a normal night looks like.
 #
