@@ -453,7 +453,7 @@ figure
 # Go back to the matrix and compare their rows with the control's.
 
 # %%
-claim("the twin's gradient is much closer to the victim's than chance", alike["twin"] > 5 * by_chance, f"{alike['twin']:.3f}")
+claim("the twin's gradient is much closer to the victim's than chance", alike["twin"] > 25 * by_chance, f"{alike['twin']:.3f}")
 claim("and yet far from the same: a cosine below 0.5", alike["twin"] < 0.5)
 
 # %% [markdown]

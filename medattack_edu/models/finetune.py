@@ -158,9 +158,8 @@ def finetune(
         finally:
             for parameter, wanted in wanted_gradients:
                 parameter.requires_grad_(wanted)
-    if best is not None and (
-        history.interrupted or validation is not None
-    ):  # else the last epoch's, of the smallest steps
+    # Without images to validate on, a training that wasn't stopped keeps its last epoch, whose steps were the smallest.
+    if best is not None and (history.interrupted or validation is not None):
         model.load_state_dict(best)
     model.eval()
     return history

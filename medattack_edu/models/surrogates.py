@@ -24,9 +24,8 @@ KINDS = {
     "scratch": Kind("efficientnet_lite0", False, "the victim's architecture, from scratch"),
     "small": Kind("small_cnn", False, "nothing: a small network from scratch"),
 }
-SEED = (
-    1  # not the victim's 0: whoever trains on their own throws other dice for the last layer, the order and the dropout
-)
+# Not the victim's 0: whoever trains on their own throws other dice for the last layer, the order and the dropout.
+SEED = 1
 
 
 def surrogate(images, kind, *, name, fingerprint, oracle=None, seed=SEED):
