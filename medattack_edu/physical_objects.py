@@ -174,15 +174,15 @@ def bottle_texture(seed=0):
         Attacked, its texture (3, 112, 176) being the unrolled bottle.
     """
     path = runtime.cache_dir("physical") / f"bottle-texture-{digest_of(_BOTTLE_FILES, seed)}.safetensors"
-    return _attacked(kept(path, lambda: _make_texture(seed)), ICE_LOLLY)
+    return _attacked(kept(path, lambda: _tensors(make_texture(seed))), ICE_LOLLY)
 
 
-def _make_texture(seed):
-    made = physical.texture_attack(
-        object_classifier(), bottle.label(), draw_bottle, ICE_LOLLY, steps=TEXTURE_STEPS, batch=TEXTURE_BATCH,
+def make_texture(seed=0, colour=0.0):
+    """Make that surface anew, which isn't kept; `colour` is the price of a step in colour, see `texture_attack`."""
+    return physical.texture_attack(
+        object_classifier(), bottle.label(), draw_bottle, ICE_LOLLY, colour=colour, steps=TEXTURE_STEPS, batch=TEXTURE_BATCH,
         generator=runtime.generator(seed),
     )  # fmt: skip
-    return _tensors(made)
 
 
 def random_texture(attacked, *, generator=None):

@@ -364,7 +364,8 @@ claim("made for many views, it is so from at least six of ten", from_elsewhere["
 # Your stickers have thousands of colours. Who prints them gets others: a printer has a limited set, and tape has the colour that
 # it has. So the attack of [1] can be made to pay once more, for every colour that is far from all printable ones. For a colour,
 # that price is the product of its distances to each of them: zero as soon as it *is* one. Two colours are printable here, black
-# tape and white.
+# tape and white. (A third price of [1], for the size of the change, keeps a faint print faint: `penalty`. Opaque tape has no use for
+# it.)
 #
 # ### Predict
 #
@@ -767,8 +768,9 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# To your eye, none of the attacked ones is an ordinary bottle: nothing kept their colours near those that it had. Nor are they what
-# the network sees in them. At 0 degrees, where it was made, the surface for one pose does its work. Follow it around: a turn of
+# To your eye, none of the attacked ones is an ordinary bottle: nothing kept their colours near those that it had. (It could be
+# made to cost: [2] takes a price off for every step in colour that an eye would see, `texture_attack(..., colour=0.1)` here.) Nor
+# are they what the network sees in them. At 0 degrees, where it was made, the surface for one pose does its work. Follow it around: a turn of
 # two degrees, and it is gone. The surface for many poses had to please all sides at once.
 #
 # Look at the random one too. A strange bottle is more of everything, and so a little more of the target, by several powers of ten.

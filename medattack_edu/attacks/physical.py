@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from medattack_edu.attacks import _draws
+from medattack_edu.attacks._colour import colour_distance
 from medattack_edu.attacks._inputs import (
     check_eval,
     check_finite,
@@ -72,6 +73,7 @@ def find_mask(
         KeyboardInterrupt: after Ctrl-C: places that were looked for by half say nothing.
     """
     _check_counts(steps=steps, batch=batch, step_size=step_size)
+    _check_weights(penalty=penalty)
     allowed = _check_attack(model, texture, draw, target, allowed)
     grey, opaque = _no_opinion(texture, cell), _no_opinion(texture, cell)
 
@@ -81,7 +83,7 @@ def find_mask(
     def taped():
         return apply_mask(texture, _tape(torch.sigmoid(grey), cell, texture, printable), heat())
 
-    def cost(step):
+    def cost(step, *_):
         return penalty * (taped() - texture).abs().mean()
 
     _, interrupted = _climb(
@@ -149,7 +151,7 @@ def non_printability(colours, printable=PRINTABLE):
 
 
 def sticker_attack(
-    model, texture, mask, draw, target, *, cell=6, printability=4.0, steps=120, batch=16, step_size=0.25,
+    model, texture, mask, draw, target, *, cell=6, printability=4.0, penalty=0.0, steps=120, batch=16, step_size=0.25,
     printable=PRINTABLE, start=None, generator=None, progress=True,
 ):  # fmt: skip
     """Second step: black and white stickers inside a fixed mask that make the object pass for another from any view.
@@ -162,6 +164,8 @@ def sticker_attack(
         model, texture, draw, target, steps, batch, generator, progress: as in `find_mask`.
         mask: (1, h, w) of zeros and ones: where stickers are.
         cell: side of a square, in texels. printability: weight of the non-printability score at the end; it grows from 0.
+        penalty: weight of the mean absolute change of a texel under the stickers, the paper's norm: with more of it, more
+            squares take whichever colour is nearer to the sign's. 0 leaves them free.
         step_size: of Adam, in logits of the grey level.
         printable: the two colours of the tape, darker one first.
         start: a texture (3, h, w) to begin from, e.g. an earlier result; default: grey stickers.
@@ -170,6 +174,7 @@ def sticker_attack(
         Attacked: its texture has only printable colours inside the mask and is the original's elsewhere.
     """
     _check_counts(steps=steps, batch=batch, step_size=step_size)
+    _check_weights(printability=printability, penalty=penalty)
     _check_attack(model, texture, draw, target, mask)
     if not ((mask == 0) | (mask == 1)).all():
         raise ValueError("The mask of stickers holds zeros and ones only: a sticker covers or it doesn't.")
@@ -184,9 +189,11 @@ def sticker_attack(
     def stickered():
         return apply_mask(texture, tape(), mask)
 
-    def cost(step):
-        unprintable = (non_printability(tape(), printable) * mask[0]).sum() / mask.sum().clamp(min=1)
-        return printability * step / steps * unprintable
+    def cost(step, *_):
+        covered = mask.sum()
+        unprintable = (non_printability(tape(), printable) * mask[0]).sum() / covered
+        change = (stickered() - texture).abs().sum() / (3 * covered)
+        return printability * step / steps * unprintable + penalty * change
 
     history, interrupted = _climb(
         model, [levels], stickered, draw, target, cost=cost, steps=steps, batch=batch, step_size=step_size,
@@ -289,18 +296,21 @@ def _cells(field, cell):
 
 
 def texture_attack(
-    model, texture, draw, target, *, mask=None, eps=1.0, steps=100, batch=12, step_size=0.1, start=None,
+    model, texture, draw, target, *, mask=None, eps=1.0, colour=0.0, steps=100, batch=12, step_size=0.1, start=None,
     generator=None, progress=True,
 ):  # fmt: skip
     """A texture that makes a solid object pass for another: expectation over transformation.
 
     Climbs the mean log-probability of the target over random views, poses, lights and backgrounds, and after each step
-    comes back to the ball around the original texture.
+    comes back to the ball around the original texture. As in the paper, the climb may also pay for what an eye would see: how
+    far the pictures lie in CIELAB from those of the original, seen from the same views.
 
     Args:
         model, texture, draw, target, steps, batch, generator, progress: as in `find_mask`.
         mask: (1, h, w), 1 where the texture may change; default: everywhere.
         eps: the furthest that a texel may go, in pixel units; 1 leaves it free.
+        colour: log-probability to pay for a unit of CIELAB distance (root mean square over a picture). More than 0 draws every
+            view twice.
         step_size: of Adam, in pixel units.
         start: a texture to begin from, e.g. an earlier result; default: the original.
 
@@ -308,6 +318,7 @@ def texture_attack(
         Attacked.
     """
     _check_counts(steps=steps, batch=batch, step_size=step_size)
+    _check_weights(colour=colour)
     mask = _check_attack(model, texture, draw, target, mask)
     if not 0 <= eps <= 1:
         raise ValueError(f"eps={eps}: a texel can move by 0 to 1 in pixel units.")
@@ -318,10 +329,13 @@ def texture_attack(
         with torch.no_grad():
             changed.copy_(torch.minimum(torch.maximum(changed, low), high))
 
+    def cost(step, images, same_views):
+        return colour * colour_distance(images, same_views(texture)).mean()
+
     project()
     history, interrupted = _climb(
-        model, [changed], lambda: changed, draw, target, project=project, steps=steps, batch=batch, step_size=step_size,
-        generator=generator, progress=progress, title="making the texture",
+        model, [changed], lambda: changed, draw, target, cost=cost if colour else None, project=project, steps=steps, batch=batch,
+        step_size=step_size, generator=generator, progress=progress, title="making the texture",
     )  # fmt: skip
     return Attacked(changed.detach(), mask.clone(), int(target), history, interrupted)
 
@@ -336,7 +350,8 @@ def _climb(
 
     Args:
         free: what may move. texture_of: a function without arguments, from them to the texture.
-        cost: a function from the number of the step, counted from 1, to what is taken off the log-probability.
+        cost: what is taken off the log-probability: a function of the number of the step, counted from 1, of the pictures that
+            the model sees in it, and of a function that draws another texture from the same views.
         project: a function that brings `free` back to where it is allowed, after each step.
 
     Returns:
@@ -350,9 +365,11 @@ def _climb(
     try:
         for step in range(1, steps + 1):
             with torch.enable_grad():
-                logits = model(draw(texture_of(), batch, generator))
-                likely = F.log_softmax(logits, 1)[:, target].mean()
-                loss = -likely if cost is None else cost(step) - likely
+                again = (generator or torch.default_generator).clone_state()
+                images = draw(texture_of(), batch, generator)
+                likely = F.log_softmax(model(images), 1)[:, target].mean()
+                paid = 0 if cost is None else cost(step, images, lambda other, views=again: draw(other, batch, views))
+                loss = paid - likely
             check_finite(loss)
             for tensor, gradient in zip(free, torch.autograd.grad(loss, free), strict=True):
                 tensor.grad = gradient
@@ -369,6 +386,13 @@ def _climb(
     finally:
         bar.close()
     return history, False
+
+
+def _check_weights(**weights):
+    """Raise a ValueError unless each is 0 or more."""
+    for name, value in weights.items():
+        if not value >= 0:
+            raise ValueError(f"{name}={value}: what a change costs is 0 or more.")
 
 
 def _check_counts(step_size=1.0, **counts):

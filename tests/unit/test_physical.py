@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medattack_edu import physical_objects
-from medattack_edu.attacks import _draws, physical
+from medattack_edu.attacks import _colour, _draws, physical
 from medattack_edu.attacks.physical import (
     PRINTABLE,
     apply_mask,
@@ -213,6 +213,17 @@ def test_ctrl_c_keeps_what_there_is(model, texture):
         find_mask(model, texture, impatient, 1, **options(steps=20))
 
 
+def test_a_penalty_on_change_draws_stickers_to_the_colour_that_is_nearer(model):
+    """Over dark texels far from where the model looks, only the penalty has an opinion."""
+    dark, mask = torch.full((3, SIDE, SIDE), 0.3), box(0, 24, 6, 18)
+    made = sticker_attack(model, dark, mask, draw, 1, cell=3, penalty=2.0, **options(steps=40))
+    elsewhere = (mask[0] == 1) & (torch.arange(SIDE)[:, None] >= 6)
+    assert torch.allclose(made.texture[:, elsewhere], torch.tensor(PRINTABLE[0])[:, None], atol=1e-6)
+    assert torch.allclose(made.texture[:, CORNER[0], CORNER[1]].mean((1, 2)), torch.tensor(PRINTABLE[1]), atol=1e-6)
+    bright = sticker_attack(model, 1 - dark, mask, draw, 1, cell=3, penalty=2.0, **options(steps=40))
+    assert torch.allclose(bright.texture[:, elsewhere], torch.tensor(PRINTABLE[1])[:, None], atol=1e-6)
+
+
 # --- Textures ------------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +241,51 @@ def test_a_free_texture_reaches_its_target(model, texture):
     made = texture_attack(model, texture, draw, 2, **options(steps=40, step_size=0.05))
     assert (model(draw(made.texture, 16, seeded(5))).argmax(1) == 2).all()
     assert texture_attack(model, texture, draw, 2, start=made.texture, **options(steps=1)).history[0] > made.history[0]
+
+
+def test_colour_is_measured_as_scikit_image_measures_it():
+    from skimage.color import rgb2lab
+
+    images = torch.cat(
+        [torch.rand(3, 3, 16, 16, generator=seeded()), torch.rand(3, 3, 16, 16, generator=seeded(1)) / 30]
+    )
+    theirs = torch.from_numpy(rgb2lab(images.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
+    assert torch.allclose(_colour.to_lab(images), theirs.float(), atol=0.02)
+    apart = (theirs[:3] - theirs[3:]).square().sum(1).mean((1, 2)).sqrt()
+    assert torch.allclose(_colour.colour_distance(images[:3], images[3:]), apart.float(), atol=0.02)
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.002, 1.0])
+def test_colour_has_a_gradient_where_nothing_has_changed_and_in_black(grey):
+    image = torch.full((1, 3, 4, 4), grey, requires_grad=True)
+    _colour.colour_distance(image, image.detach()).sum().backward()
+    assert torch.equal(image.grad, torch.zeros_like(image))
+
+
+def test_a_texture_that_pays_for_its_colour_stays_nearer_to_the_original(model, texture):
+    free, dear = (
+        texture_attack(model, texture, draw, 2, colour=colour, **options(steps=25, step_size=0.05))
+        for colour in (0.0, 0.05)
+    )
+    apart = [_colour.colour_distance(made.texture[None], texture[None]).item() for made in (free, dear)]
+    assert dear.history[-1] > dear.history[0] and apart[1] < 0.6 * apart[0]
+
+
+@pytest.mark.parametrize("given", [{"generator": seeded(3)}, {"generator": None}], ids=["seeded", "global"])
+def test_the_original_is_seen_from_the_same_views_and_no_view_is_used_up(model, texture, given):
+    """Else the light alone, which differs between views, would count as a change of colour."""
+    seen = []
+
+    def noting(shown, n, generator):
+        pictures = draw(shown, n, generator)
+        seen.append((pictures.detach() / shown.detach()).mean((1, 2, 3)))
+        return pictures
+
+    torch.manual_seed(0)
+    texture_attack(model, texture, noting, 1, colour=1e-9, **options(steps=3, step_size=1e-6) | given)
+    views = torch.stack(seen[1:])
+    assert torch.allclose(views[0::2], views[1::2], atol=1e-4)
+    assert len(views[0::2].mul(1e3).round().unique()) == 12
 
 
 def test_the_expectation_is_over_fresh_views(model, texture):
@@ -292,6 +348,16 @@ def test_a_mask_between_0_and_1_and_a_wrong_eps_are_refused(model, texture):
         sticker_attack(model, texture, 0.5 * torch.ones(1, SIDE, SIDE), draw, 1, **options(steps=1))
     with pytest.raises(ValueError, match="eps=8"):
         texture_attack(model, texture, draw, 1, eps=8, **options(steps=1))
+
+
+def test_a_change_never_pays_for_itself(model, texture):
+    with pytest.raises(ValueError, match="colour=-1"):
+        texture_attack(model, texture, draw, 1, colour=-1, **options(steps=1))
+    for name in ("penalty", "printability"):
+        with pytest.raises(ValueError, match=f"{name}=-1"):
+            sticker_attack(model, texture, box(0, 6, 6, 18), draw, 1, **options(steps=1) | {name: -1})
+    with pytest.raises(ValueError, match="penalty=-1"):
+        find_mask(model, texture, draw, 1, penalty=-1, **options(steps=1))
 
 
 # --- What is made once -----------------------------------------------------------------------------------------------
