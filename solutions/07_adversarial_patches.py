@@ -628,8 +628,9 @@ claim("upside down it hasn't come back: at least a quarter is missing there, too
 #
 # Choose a photograph, and move the rotation. Where does *toaster* lose its lead, and what takes its place? Is it the same angle in both
 # directions? Which of the two scales cares more about the angle? Then move x and y: find a place where it fails. (Picture and bars follow every
-# slider. The curve at the right was measured beforehand, with the patch at x 0.6 and y 0.6, and it stays there. With six images each of them is 17 points,
-# and this is one place, where section 5 had three: so the two curves differ.) Change to the clinic, to patients whom the model calls
+# slider. The curve at the right was measured beforehand, with the patch at x 0.6 and y 0.6, and it stays there. Let the sliders rest for a moment, and the dot
+# shows success over all images where the patch lies now. With six images each of them is 17 points, and this is one place, where section 5 had three:
+# so the two curves differ.) Change to the clinic, to patients whom the model calls
 # healthy without the patch: can you find an angle, or a place, at which *that* patch fails?
 
 # %%

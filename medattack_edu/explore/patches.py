@@ -1,7 +1,8 @@
 """Explorers of patches: turn, size and move one in a scene (`patch`), or try it on a photograph of your own (`own_photo`).
 
 Patches come from elsewhere; nothing is trained here. With the patch where it lies at first, the answers to all images are computed
-once, at every angle and scale; where it is moved to, the network is asked about the image on the screen, one answer a move.
+once, at every angle and scale. Where it is moved to, the network is asked about the image on the screen, one answer a move, and
+about all images when the controls have come to rest.
 """
 
 import warnings
@@ -26,7 +27,7 @@ from medattack_edu.show import percent
 TURNS = tuple(range(-180, 181, 15))  # degrees: all the way round, upside down at both ends
 SCALES = (0.3, 0.4, 0.5)
 PLACES = tuple(k / 10 for k in range(1, 10))  # of the patch's middle, as fractions of width and height
-FIRST = 0.6  # of these, across and down: where success is measured. The middle would hide what the scene is about
+FIRST = 0.6  # of these, across and down: where the curve is measured. The middle would hide what the scene is about
 SHOWN = 6  # images of a scene that can be looked at; all of them count in the curve
 BARS = 5  # classes with a bar, out of however many there are
 REMEMBERED = 4096  # answers kept, so that a place seen before costs nothing
@@ -78,7 +79,7 @@ def patch(scenes, *, scales=SCALES, turns=TURNS):
     }
     for control in controls.values():
         control.layout.width = CONTROL_WIDTH
-    return interactive(study.render, controls, alt=study.alt, facts=study.facts)
+    return interactive(study.render, controls, alt=study.alt, facts=study.facts, at_rest=study.measure)
 
 
 class PatchStudy:
@@ -99,13 +100,13 @@ class PatchStudy:
         self.clean = {
             name: metrics.logits(self.models[name], scene.x).softmax(1).cpu() for name, scene in scenes.items()
         }
-        self.success, self._known = {}, {}
+        self._known, self._success = {}, {}  # by name, scale, turn and place
         rounds = len(scenes) * len(self.scales) * len(self.turns)
         with tqdm(total=rounds, desc="turning the patch", leave=False) as bar:
             for name in scenes:
                 for scale in self.scales:
                     for turn in self.turns:
-                        self.success[name, scale, turn] = self._success(name, scale, turn)
+                        self._measure(name, scale, turn, FIRST, FIRST)
                         bar.update()
         self._ask = lru_cache(REMEMBERED)(self._answer)
         self._curve = lru_cache(len(scenes) * len(self.scales))(self._drawn_curve)
@@ -113,15 +114,21 @@ class PatchStudy:
             for scale in self.scales:
                 self._curve(name, scale)
 
-    def _success(self, name, scale, turn):
-        """Share of the images, not of the target class before, that are after; the answers to those shown are kept."""
+    def measure(self, angle, scale, across, down, image):
+        """Find out how often the patch wins where it lies now, over all images of the scene."""
+        setting = (image[0], nearest(scale, self.scales), nearest(angle, self.turns), across, down)
+        if setting not in self._success:
+            self._measure(*setting)
+
+    def _measure(self, name, scale, turn, across, down):
+        """The share of the images, not of the target class before, that are after; the answers to those shown."""
         scene = self.scenes[name]
-        stuck = place(scene.patch, scene.x, location=(FIRST, FIRST), angle=turn, scale=scale, mask=scene.mask)
+        stuck = place(scene.patch, scene.x, location=(across, down), angle=turn, scale=scale, mask=scene.mask)
         answers = metrics.logits(self.models[name], stuck).softmax(1).cpu()
-        self._known[name, scale, turn] = answers[:SHOWN]
+        self._known[name, scale, turn, across, down] = answers[:SHOWN]
         others = self.clean[name].argmax(1) != scene.target
         hits = (answers.argmax(1) == scene.target) & others
-        return metrics.proportion(hits.sum(), others.sum())
+        self._success[name, scale, turn, across, down] = metrics.proportion(hits.sum(), others.sum())
 
     def choices(self):
         """(words, (scene, row)) of every image that can be looked at."""
@@ -146,19 +153,22 @@ class PatchStudy:
     @torch.no_grad()
     def _answer(self, angle, scale, across, down, image):
         """The probability of each class (classes,)."""
-        if (across, down) == (FIRST, FIRST):
-            return self._known[image[0], scale, angle][image[1]]
+        known = self._known.get((image[0], scale, angle, across, down))
+        if known is not None:
+            return known[image[1]]
         return self.models[image[0]](self._stuck(angle, scale, across, down, image))[0].softmax(0).cpu()
 
     def facts(self, angle, scale, across, down, image):
         """What the picture says: ``image``, ``clean`` and ``answers`` (the likeliest classes and their probabilities, without
         the patch and with it, as (name, probability) pairs), ``target`` and ``towards`` (its probability now), ``success`` (an
-        Estimate, over all images at this angle and scale, the patch where it lay at first), ``measured_here`` (whether it still lies there) and ``curve``
-        ({angle: Estimate} at this scale)."""
+        Estimate, over all images at this angle and scale), ``measured_here`` (whether it was measured where the patch lies now,
+        or only where it lay at first) and ``curve`` ({angle: Estimate} at this scale, where it lay at first)."""
         angle, scale = nearest(angle, self.turns), nearest(scale, self.scales)
         name, row = image
         target = self.scenes[name].target
         now = self._ask(angle, scale, across, down, image)
+        curve = {turn: self._success[name, scale, turn, FIRST, FIRST] for turn in self.turns}
+        here = self._success.get((name, scale, angle, across, down))
         return {
             "image": self._called(name, row),
             "angle": angle,
@@ -167,9 +177,9 @@ class PatchStudy:
             "answers": self._likeliest(name, now, BARS),
             "target": self.classes[name][target],
             "towards": float(now[target]),
-            "success": self.success[name, scale, angle],
-            "measured_here": (across, down) == (FIRST, FIRST),
-            "curve": {turn: self.success[name, scale, turn] for turn in self.turns},
+            "success": curve[angle] if here is None else here,
+            "measured_here": here is not None,
+            "curve": curve,
         }
 
     def _likeliest(self, name, probabilities, n):
@@ -184,8 +194,8 @@ class PatchStudy:
             f"{facts['image']}, which the network calls {before} ({sure:.2f}), with a patch for {facts['target']}: scale "
             f"{facts['scale']:g}, turned by {facts['angle']:g} degrees, middle at {values['across']:g} of the width and "
             f"{values['down']:g} of the height. Now it answers {answer} with probability {probability:.2f}; {facts['target']} has "
-            f"{facts['towards']:.2f}. Over all images at this scale and angle, with the patch at {FIRST:g} and {FIRST:g}, "
-            f"success {facts['success']}."
+            f"{facts['towards']:.2f}. Over all images at this scale and angle, with the patch "
+            f"{'there' if facts['measured_here'] else f'at {FIRST:g} and {FIRST:g}'}, success {facts['success']}."
         )
 
     def render(self, angle, scale, across, down, image):
@@ -198,7 +208,7 @@ class PatchStudy:
         covered = f"patch {facts['scale']:g} of the side, turned by {facts['angle']:g}°"
         canvas.text(8, ink.TOP + self.SIDE + 10, covered, ink.SMALL, ink.GREY)
         self._draw_answers(canvas, facts)
-        self._draw_curve(canvas, facts, image[0])
+        self._draw_curve(canvas, facts, image[0], moved=(across, down) != (FIRST, FIRST))
         return canvas.image
 
     def _draw_answers(self, canvas, facts):
@@ -226,8 +236,8 @@ class PatchStudy:
             bold=True,
         )
 
-    def _draw_curve(self, canvas, facts, name):
-        """Success over the angles at this scale; the present angle is the dot."""
+    def _draw_curve(self, canvas, facts, name, moved):
+        """Success over the angles at this scale, with the patch where it lay at first; the present setting is the dot."""
         left, curve, success = self.CURVE_LEFT, self._curve(name, facts["scale"]), facts["success"]
         canvas.title(left, "how often it wins, by rotation")
         canvas.paste(left, ink.TOP, curve.image)
@@ -245,8 +255,9 @@ class PatchStudy:
             left + 8, below, f"at this angle {percent(success)} ({percent_range(success)}, n = {success.n})", bold=True
         )
         where = f"measured at x {FIRST:g}, y {FIRST:g}"
-        where += "; one image" if facts["measured_here"] else ", not here; one image"
-        where += f" = {100 / success.n:.0f} points"
+        if moved:
+            where = "measured here; the curve, " + where[9:] if facts["measured_here"] else where + ", not here"
+        where += f"; one image = {100 / success.n:.0f} points"
         canvas.text(left + 8, below + 22, where, ink.SMALL, ink.GREY if facts["measured_here"] else ink.VERMILLION)
 
     def _drawn_curve(self, name, scale):
@@ -257,7 +268,7 @@ class PatchStudy:
             axes.axvspan(-ANGLES, ANGLES, color=ink.PALE, linewidth=0)
             axes.text(0, 1.075, "trained within", ha="center", va="center", color=ink.GREY, fontsize=9)
             for other, style in zip(self.scales, cycle(STYLES)):
-                rates = [self.success[name, other, turn] for turn in turns]
+                rates = [self._success[name, other, turn, FIRST, FIRST] for turn in turns]
                 if other == scale:
                     axes.fill_between(
                         turns, [r.low for r in rates], [r.high for r in rates], color=ink.BLUE, alpha=0.18, linewidth=0

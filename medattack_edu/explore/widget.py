@@ -1,5 +1,6 @@
 """The thin layer of every explorer: controls -> render -> one picture. What is drawn, and how, lives beside this file."""
 
+import asyncio
 from html import escape
 
 import ipywidgets
@@ -14,6 +15,7 @@ ERROR_STYLE = (
 )
 # Off the screen, but read aloud: an ipywidgets image has no alt text, and a tooltip on one breaks it (ipywidgets 8.1).
 SPOKEN_STYLE = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);"
+REST_SECONDS = 0.5  # controls that stood still for so long have come to rest
 WHAT_TO_DO = "Move the control back and the picture returns. If it doesn't, run the cell again."
 
 
@@ -29,8 +31,9 @@ class Explorer(ipywidgets.VBox):
         error: what the last move raised, or None.
     """
 
-    def __init__(self, render, controls, alt, facts):
+    def __init__(self, render, controls, alt, facts, at_rest=None):
         self.render, self.controls, self.facts, self._alt = render, dict(controls), facts, alt
+        self.at_rest, self._waiting = at_rest, None
         self.error = None
         self._static = self._drawn({name: middle(control) for name, control in self.controls.items()})
         self.picture = ipywidgets.Image(format="png")
@@ -66,7 +69,28 @@ class Explorer(ipywidgets.VBox):
         return as_png(self.render(**values)), self.alt(**values)
 
     def _move(self, _change=None):
+        self._draw()
+        if self.at_rest is not None:
+            self._wait()
+
+    def _wait(self):
+        """Call `rest` when no control has moved for a while. Without a kernel's event loop nobody waits."""
+        if self._waiting is not None:
+            self._waiting.cancel()
         try:
+            self._waiting = asyncio.get_running_loop().call_later(REST_SECONDS, self.rest)
+        except RuntimeError:
+            self._waiting = None
+
+    def rest(self):
+        """What happens when the controls have come to rest: what takes longer than a move is found out, and drawn."""
+        self._draw(before=self.at_rest)
+
+    def _draw(self, before=None):
+        """The picture where the controls stand, or what went wrong. `before`: what to call with their values first."""
+        try:
+            if before is not None:
+                before(**self.values)
             picture, words = self._drawn(self.values)
         except Exception as error:  # noqa: BLE001, whatever a learner's own model or function raises belongs before their eyes
             self.error = error
@@ -94,7 +118,7 @@ class Explorer(ipywidgets.VBox):
         return data | {"image/png": picture, "text/plain": words}, {"image/png": {"alt": words}}
 
 
-def interactive(render, controls, *, alt, facts=None):
+def interactive(render, controls, *, alt, facts=None, at_rest=None):
     """A widget whose picture follows its controls.
 
     A move calls `render` and writes the picture into one image widget. What `render` raises is shown above the picture and
@@ -102,10 +126,12 @@ def interactive(render, controls, *, alt, facts=None):
 
     Args:
         render: a pure function from the controls' values, by name, to a PIL image or the bytes of a PNG file. Whatever
-            is slow was computed before: a move has 100 ms.
+            is slow was computed before, or waits for `at_rest`: a move has 100 ms.
         controls: {name: an ipywidget with a `value`}.
         alt: the picture in words, or a function from the controls' values to them.
         facts: a function from the controls' values to a dict of the numbers that the picture shows.
+        at_rest: a function of the controls' values that finds out what takes longer than a move. It is called when they have
+            stood still for half a second, and then the picture is drawn once more.
 
     Returns:
         An Explorer; the last line of a cell shows it.
@@ -113,7 +139,7 @@ def interactive(render, controls, *, alt, facts=None):
     Raises:
         Whatever `render` raises at the controls' start or in their middle: a widget that can't draw there is a failed cell.
     """
-    return Explorer(render, controls, alt, facts)
+    return Explorer(render, controls, alt, facts, at_rest)
 
 
 def lay_out(control):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from driving import VIEWPORT, changed, drag, picture, settled
 from PIL import Image
+from playwright.sync_api import expect
 
 MOVES = 16  # timed ones; every slider has more stops than half of them
 ROUNDS = 3  # of as many moves: a widget that is slow is slow in all of them, a machine that is busy isn't
@@ -169,6 +170,15 @@ def test_the_whole_widget_fits_a_projector(notebook, screenshots):
             shown.evaluate("element => element.scrollIntoView({block: 'start'})")
             page.wait_for_timeout(300)
             page.screenshot(path=screenshots / f"{name}_{theme.lower()}.png")
+
+
+def test_a_patch_that_was_moved_is_measured_there_when_the_sliders_rest(notebook):
+    page, _ = notebook
+    shown = cell(page, "patch")
+    words = shown.locator("[role=status]")
+    for slider in (2, 3):  # x and y
+        drag(page, shown.locator(".widget-slider").nth(slider), 0.1 * (slider - 1))
+    expect(words).to_contain_text("with the patch there, success")
 
 
 def test_a_photograph_of_ones_own_is_shown_and_a_letter_is_not(notebook, tmp_path):

@@ -171,6 +171,36 @@ def test_where_the_patch_was_moved_the_panel_says_that_the_curve_was_measured_el
     assert not widget.facts(**moved)["measured_here"]
 
 
+class Corner(nn.Module):
+    """Answers 1 where the upper left quarter is bright."""
+
+    def forward(self, x):
+        bright = 20 * (x[:, :, : SIDE // 2, : SIDE // 2].mean((1, 2, 3)) - 0.2)
+        return torch.stack([-bright, bright], 1)
+
+
+def test_at_rest_success_is_measured_over_all_images_where_the_patch_lies(monkeypatch):
+    written = []
+    text = patches.Canvas.text
+    monkeypatch.setattr(
+        patches.Canvas,
+        "text",
+        lambda self, x, y, words, *a, **k: written.append(words) or text(self, x, y, words, *a, **k),
+    )
+    dark = torch.full((N, 3, SIDE, SIDE), 0.1)
+    scene = explore.Scene(Corner().eval(), dark, torch.ones(3, 20, 20), 1, ("dark", "bright"))
+    widget = explore.patch({"corner": scene}, scales=(0.4,), turns=(0, 90))
+    widget.controls["across"].value = widget.controls["down"].value = 0.2
+    before, facts = widget.picture.value, widget.facts(**widget.values)
+    assert not facts["measured_here"] and facts["success"] == 0 and facts["towards"] > 0.5
+    widget.rest()
+    facts = widget.facts(**widget.values)
+    assert facts["measured_here"] and facts["success"] == 1 and facts["success"].n == N
+    assert all(rate == 0 for rate in facts["curve"].values()) and widget.picture.value != before
+    assert any("measured here; the curve, at x 0.6, y 0.6" in words for words in written)
+    assert "with the patch there, success" in widget.alt(**widget.values)
+
+
 def test_unless_told_otherwise_it_turns_all_the_way_round():
     assert patches.TURNS[0] == -180 and patches.TURNS[-1] == 180 and 0 in patches.TURNS
 

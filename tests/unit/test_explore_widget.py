@@ -1,5 +1,6 @@
 """The thin layer between controls and picture, with a picture of its own."""
 
+import asyncio
 import io
 
 import ipywidgets
@@ -9,6 +10,7 @@ from PIL import Image, ImageColor
 
 from medattack_edu.explore import canvas as ink
 from medattack_edu.explore import interactive
+from medattack_edu.explore import widget as widget_module
 from medattack_edu.explore.canvas import Canvas, Plot, enlarged, fitted, font, png
 from medattack_edu.explore.widget import chooser, middle, slider
 
@@ -22,12 +24,12 @@ def square(level, colour="red"):
     return image
 
 
-def make(render=square, alt="a square"):
+def make(render=square, alt="a square", at_rest=None):
     controls = {
         "level": ipywidgets.IntSlider(description="level", min=0, max=10, value=0),
         "colour": chooser("colour", ("red", "blue")),
     }
-    return interactive(render, controls, alt=alt, facts=lambda **values: values)
+    return interactive(render, controls, alt=alt, facts=lambda **values: values, at_rest=at_rest)
 
 
 def drawn(widget):
@@ -66,6 +68,43 @@ def test_an_error_is_shown_in_the_widget_and_goes_with_the_next_good_move():
     assert widget.error is None
     assert (message.layout.display, message.value) == ("none", "")
     assert drawn(widget).tobytes() == square(4).tobytes()
+
+
+def test_what_takes_longer_waits_until_the_controls_have_come_to_rest(monkeypatch):
+    monkeypatch.setattr(widget_module, "REST_SECONDS", 0.05)
+    found, drawn_levels = [], []
+
+    def render(level, colour):
+        drawn_levels.append((level, level in found))
+        return square(level, colour)
+
+    def find_out(level, colour):
+        if level == 9:
+            raise ValueError("nine takes too long")
+        found.append(level)
+
+    async def move():
+        widget = make(render, at_rest=find_out)
+        for level in (1, 2, 4):
+            widget.controls["level"].value = level
+        assert found == []
+        await asyncio.sleep(0.3)
+        assert found == [4], "only where the controls came to rest"
+        assert drawn_levels[-2:] == [(4, False), (4, True)]
+        widget.controls["level"].value = 9
+        await asyncio.sleep(0.3)
+        assert "too long" in str(widget.error)
+
+    asyncio.run(move())
+
+
+def test_without_an_event_loop_nothing_waits():
+    found = []
+    widget = make(at_rest=lambda **values: found.append(values))
+    widget.controls["level"].value = 5
+    assert found == [] and widget.error is None
+    widget.rest()
+    assert found == [{"level": 5, "colour": "red"}]
 
 
 def test_a_widget_that_cannot_draw_its_first_picture_is_a_failed_cell():
