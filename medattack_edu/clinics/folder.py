@@ -22,6 +22,8 @@ from medattack_edu.picture_files import to_8_bit
 
 # The endings that ImageFolder accepts.
 ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+# Pictures as well, of kinds that aren't read: whoever has them among the others is told.
+UNREAD = {".avif", ".dcm", ".dicom", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".nii"}
 # Folder names, as `_plain` writes them, that say which class they are. Anything else needs `positive=`.
 HEALTHY = {
     *("benign", "healthy", "naevus", "negative", "nevus", "no_disease", "no_finding", "non_referable"),
@@ -68,6 +70,7 @@ def load(path, size=128, name=None, positive=None):
     """
     root = _resolve(path, name)
     found = _find(root)
+    _tell_unread(root)
     classes = _order_classes(found["train"], positive)
     files, attacker_from = _deal(found, classes)
     _check_memory(files, size)
@@ -117,6 +120,10 @@ def _find(root):
     for folder in _subfolders(root):
         split = folder.name.casefold()
         if split in ("train", "test", "attacker", "val"):
+            if split in found:
+                raise ValueError(
+                    f"{root} has two folders that are called {split}, in small letters and in others. Keep one."
+                )
             found[split] = {child.name: _images(child) for child in _subfolders(folder)}
     if "test" not in found:
         raise ValueError(f"{root} has no test/. Results are measured on images that no model has seen: put some there.")
@@ -161,6 +168,17 @@ def _what_instead(folder):
         return ""
     seen = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings.most_common(3))
     return f" that can be read (there are {seen}; readable are {', '.join(sorted(ENDINGS))})"
+
+
+def _tell_unread(root):
+    """Warn of pictures of a kind that isn't read: otherwise they would be missed by nobody."""
+    unread = sorted(path for path in root.rglob("*") if path.suffix.casefold() in UNREAD and path.is_file())
+    if unread:
+        warnings.warn(
+            f"{len(unread)} files of {root} are left out, since their kind isn't read, {unread[0].relative_to(root)} being the "
+            f"first. Save them as .png to have them too; readable are {', '.join(sorted(ENDINGS))}.",
+            stacklevel=3,
+        )
 
 
 def _order_classes(folders, positive):

@@ -218,6 +218,22 @@ def test_three_classes(root):
         folder.load(root, SIZE)
 
 
+def test_a_split_that_is_there_twice(root):
+    (root / "TRAIN").mkdir()
+    if (root / "train").samefile(root / "TRAIN"):
+        pytest.skip("this disk doesn't tell small letters from others")
+    with pytest.raises(ValueError, match="two folders that are called train"):
+        folder.load(root, SIZE)
+
+
+@pytest.mark.parametrize("ending", ["dcm", "AVIF", "gif"])
+def test_pictures_of_a_kind_that_is_not_read_are_told_of(root, ending):
+    for number in range(2):
+        (root / f"train/normal/extra_{number}.{ending}").write_bytes(b"something")
+    with pytest.warns(UserWarning, match=rf"2 files .* left out.*extra_0.{ending} being the first.*\.png"):
+        folder.load(root, SIZE)
+
+
 def test_classes_that_are_called_otherwise_in_test(root):
     (root / "test/pneumonia").rename(root / "test/Pneumonia?")
     with pytest.raises(ValueError, match="test/ holds .*The same two must be in both"):
