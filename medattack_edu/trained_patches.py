@@ -45,33 +45,45 @@ def toaster(backbone="efficientnet_lite0"):
         backbone: the network, as `models.victims.new_model` knows it: an EfficientNet-Lite, or any of torchvision's, such as
             "vgg16" or "inception_v3", whose weights are downloaded.
     """
-    names = [name for name in photographs.FILES if name not in photographs.SHOWN]
-    key = cache.digest_of(TOASTER_FILES, names, backbone)
-    return _kept(f"toaster-{backbone}", key, lambda: train_toaster(names, backbone=backbone), TOASTER)
+    key = cache.digest_of(TOASTER_FILES, trained_on(), backbone)
+    return _kept(f"toaster-{backbone}", key, lambda: train_toaster(backbone=backbone), TOASTER)
+
+
+def trained_on():
+    """Names of the photographs that the toaster is trained on: all but those that the lesson tries it on."""
+    return [name for name in photographs.FILES if name not in photographs.SHOWN]
 
 
 def train_toaster(
-    names, title="training the toaster patch (once; two or three minutes on one core)", backbone="efficientnet_lite0"
+    names=None,
+    title="training the toaster patch (once; two or three minutes on one core)",
+    backbone="efficientnet_lite0",
+    **options,
 ):
-    """Train the toaster patch on scenes varied from these photographs and from dead leaves. Not cached; see `toaster`."""
+    """Train the toaster patch on scenes varied from photographs and from dead leaves. Not cached; see `toaster`.
+
+    Args:
+        names: of the photographs; default: all but those in `photographs.SHOWN`.
+        title: of the progress bar. backbone: as for `toaster`.
+        options: what `train_patch` should be told otherwise, e.g. ``angles=180``.
+    """
+    names = trained_on() if names is None else names
     model = victims.new_model(backbone, 1000).to(runtime.device())
     generator = runtime.generator(0)
     pictures, _ = photographs.photographs(ROOM_TO_CROP, names)
     leaves = photographs.dead_leaves(LEAVES, ROOM_TO_CROP // 2, generator).to(pictures)
     leaves = nn.functional.interpolate(leaves, ROOM_TO_CROP, mode="bilinear")
     supply = photographs.varied_scenes(torch.cat([*[pictures] * TIMES, leaves]), TOASTER_SIZE)
-    return train_patch(
-        Handicapped(freeze(model), TOASTER, HANDICAP),
-        supply,
-        TOASTER,
-        steps=TOASTER_STEPS,
-        batch=TOASTER_BATCH,
-        scale=TOASTER_SCALE,
-        step_size=TOASTER_STEP_SIZE,
-        start=photographs.toaster_picture(TOASTER_PIXELS),
-        generator=generator,
-        title=title,
-    )
+    recipe = {
+        "steps": TOASTER_STEPS,
+        "batch": TOASTER_BATCH,
+        "scale": TOASTER_SCALE,
+        "step_size": TOASTER_STEP_SIZE,
+        "start": photographs.toaster_picture(TOASTER_PIXELS),
+        "generator": generator,
+        "title": title,
+    }
+    return train_patch(Handicapped(freeze(model), TOASTER, HANDICAP), supply, TOASTER, **recipe | options)
 
 
 class Handicapped(nn.Module):

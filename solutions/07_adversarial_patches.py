@@ -23,11 +23,11 @@
 # - train a patch that is *targeted*, *universal* and *robust*, and say what each of the three words claims;
 # - measure its success so that nobody can say you cheated: over scales, over rotations, on unseen images;
 # - tell what a patch does to a clinic from what any odd piece of skin would do;
-# - put it on paper at true size, and measure what a camera leaves of it.
+# - put it on paper at true size, and measure what a simulated camera leaves of it.
 #
 # | | |
 # |---|---|
-# | Time | 90 to 120 minutes; sections 7 and 9 can be left out |
+# | Time | 90 to 120 minutes; sections 7 (with the last quiz question) and 9 (up to "In the clinic") can be left out |
 # | You need | [lesson 04](04_projected_gradient_descent.ipynb) (walking along a gradient, targets); [lesson 05](05_black_box_transfer.ipynb) (surrogates) |
 # | Your machine needs | nothing more: no network, no GPU, no printer |
 #
@@ -142,7 +142,7 @@ exhibit({"as it is": photos, "with a picture": with_picture}, photo_names)
 # ### Explain
 #
 # Not every word was right to begin with, and some are others now: the sticker hides what lay under it, and a silver box in the scene may have a say. But
-# none of them becomes *toaster*. It isn't the drawing's fault. By itself, filling the frame, the network knows it for one (the printed line). But it has to
+# hardly any of them, if any, becomes *toaster*. It isn't the drawing's fault. By itself, filling the frame, the network knows it for one (the printed line). But it has to
 # choose *one* word for a scene, and a small picture of a toaster is less toaster than a whole cat is cat.
 #
 # What would be *more* of a toaster than a toaster?
@@ -176,9 +176,10 @@ claim("with the picture, at most two of the six are", int((picture_words == TOAS
 # run from -1 to 1 across their image, so a location of 0.5 is a c of 0. The second coordinate points down. Where |v| is 1 or less, the scene lies
 # under the disc.
 #
-# PyTorch has both parts ready. `F.affine_grid` computes v for every pixel u from a matrix (N, 2, 3): its first two columns are multiplied with u, its
-# third is added. (Multiply the formula out. What stands before u? What is left?) `F.grid_sample` then looks the colours up. Tell both
-# `align_corners=False`, or they count from different edges, and the second `padding_mode="border"`, or the disc gets a dark rim.
+# PyTorch has both parts ready. `F.affine_grid(matrix, x.shape)` computes v for every pixel u from a matrix (N, 2, 3): its first two columns
+# are multiplied with u, its third is added. (Multiply the formula out. What stands before u? What is left?) `F.grid_sample` then looks the
+# colours up. It wants a patch for each scene, (N, 3, h, h): `patch.expand(len(x), -1, -1, -1)`. Give both `align_corners=False`: then -1 and 1
+# are the outer edges of an image, as in the formula. And give the second `padding_mode="border"`, or the disc gets a dark rim.
 #
 # ### Exercise 1: the operator
 #
@@ -223,7 +224,8 @@ place = check.place(place)
 # %% [markdown]
 # Your operator at work: the same picture in the same scene, six times. (From here on the lesson uses your `place` in the exercises, and
 # the course's own, `attacks.place`, where results are measured. That one does two things more: it mixes the pixels on the disc's edge by how much of each is
-# covered, and it averages a patch that is finer than the scene before it shrinks it. So numbers made with yours may differ a little from somebody else's.)
+# covered, and it averages a patch that is finer than the scene before it shrinks it. So numbers made with yours may differ a little from the
+# course's. It can also stick on the whole square, as in section 1: `mask="square"`. Yours cuts a disc, so here the drawing lacks its corners.)
 
 # %%
 trials = torch.tensor([[0.5, 0.5, 0, 0.4], [0.3, 0.3, 22.5, 0.4], [0.7, 0.3, -22.5, 0.4], [0.3, 0.7, 90, 0.4], [0.6, 0.6, 0, 0.7], [0.75, 0.75, 180, 0.3]])  # fmt: skip
@@ -282,7 +284,8 @@ expected_log_probability = check.expected_log_probability(expected_log_probabili
 # %% [markdown]
 # ### Predict
 #
-# With your two functions, a step of training is four lines:
+# With your two functions, a step of training is four lines. (`adam` is PyTorch's optimiser Adam. It was made with `maximize=True`, so
+# it climbs, and it gives each pixel of the patch a step length of its own.)
 #
 # ```python
 # adam.zero_grad()
@@ -297,7 +300,7 @@ expected_log_probability = check.expected_log_probability(expected_log_probabili
 #   other as leaves on the ground do, cropped, mixed and recoloured anew each time.
 # - *your clinic*, out of two classes: a patch that calls the healthy sick, on images of the attacker's own.
 #
-# Where does each begin? Is either beyond one half after 12 steps?
+# Where does each begin? Does either get beyond a probability of one half (a log probability of -0.69) in 12 steps?
 #
 # ### Run
 
@@ -389,19 +392,19 @@ climbs({task: {"log probability": climb} for task, climb in zip(TASKS, (toaster_
 # ### Explain
 #
 # Both climb (the two axes differ). The toaster has 999 rivals: it begins with a probability of less than one in ten thousand (a
-# log probability below -9), and 12 steps bring it nowhere near one half. In the clinic the target has a single rival. It begins far higher, and
-# after 12 steps it is in sight of the dotted line, or beyond it.
+# log probability below -9), and 12 steps bring it nowhere near one half. In the clinic the target has a single rival, and it begins far
+# higher. Is it beyond the dotted line after 12 steps? That differs from clinic to clinic.
 #
 # So the toaster takes minutes. It was trained once, when the course was prepared, by `attacks.train_patch`, which is your
-# four lines with more care. Three things went into it:
+# four lines with more care, on scenes of 224 px, at scales from 0.3 to 0.6, turned by up to 22.5 degrees. Three more things went into it:
 #
 # - **A universe.** A patch that is trained on a dozen photographs can learn these by heart. Ours saw scenes without end, made as above.
 # - **A start.** It began as the drawn toaster, and not as grey.
 # - **A handicap.** During training the toaster's logit was lowered by 6, so the patch had to win by that much before a scene
 #   had nothing left to teach.
 #
-# How much each of them matters was not measured one by one. **The six photographs of this lesson it has never seen**, but its makers
-# have: they chose the recipe while they looked at them, so the next figures flatter it a little.
+# They were tried in single runs, some of them together, so how much each matters is only roughly known. **The six photographs of this
+# lesson it has never seen**, but its makers have: they chose the recipe while they looked at them, so the next figures flatter it a little.
 
 # %%
 claim("the log probability of the toaster rises", toaster_climb[-1] > toaster_climb[0] + 1, f"{toaster_climb[0]:.1f} to {toaster_climb[-1]:.1f}")
@@ -480,8 +483,8 @@ for scale, rate, control in zip(scales, patch_rates, picture_rates, strict=True)
 # %% [markdown]
 # ### Explain
 #
-# The picture says *toaster* to you, the patch says it to the network. And the picture has the better of it: it is a square, so at the same
-# scale it covers more. (One of 18 trials moves a number by 0.06, so a dip of that size says nothing.)
+# The picture says *toaster* to you, the patch says it to the network. And the comparison favoured the picture: it is a square, so at the
+# same scale it covers more. (One of 18 trials moves a number by 0.06, so a dip of that size says nothing.)
 #
 # Is that how such curves look? The authors tried theirs on 100 images at each size, with Inception, ResNet50, Xception, VGG16 and VGG19, none of which is
 # ours. Read off the plots in their code, give or take 3 points [3]:
@@ -553,8 +556,8 @@ success_over_rotations = check.success_over_rotations(success_over_rotations)
 # %% [markdown]
 # ### Run
 #
-# In your clinic the same is done with a patch that calls the healthy sick, and, as a thin line, with a disc cut from an image of a patient who *is*
-# sick. Why that one is there, section 8 will say. The toaster is tried in three places on each photograph, the clinic's in one on each patient.
+# In your clinic the same is done with a patch that calls the healthy sick. The grey dotted curve is a disc cut from an image of a patient who
+# *is* sick. Why that one is there, section 8 will say. The toaster is tried in three places on each photograph, the clinic's in one on each patient.
 
 # %%
 angles = [-90, -45, -30, -20, 0, 20, 30, 45, 90, 135, 180]
@@ -627,11 +630,15 @@ claim("upside down it hasn't come back: at least a quarter is missing there, too
 # ## 6. Turn it yourself
 #
 # Choose a photograph, and move the rotation. Where does *toaster* lose its lead, and what takes its place? Is it the same angle in both
-# directions? Which of the two scales cares more about the angle? Then move x and y: find a place where it fails. (Picture and bars follow every
-# slider. The curve at the right was measured beforehand, with the patch at x 0.6 and y 0.6, and it stays there. Let the sliders rest for a moment, and the dot
-# shows success over all images where the patch lies now. With six images each of them is 17 points, and this is one place, where section 5 had three:
-# so the two curves differ.) Change to the clinic, to patients whom the model calls
-# healthy without the patch: can you find an angle, or a place, at which *that* patch fails?
+# directions? Which of the two scales, 0.4 or 0.5, cares more about the angle? Then move x and y: find a place where it fails. Keep the patch
+# wholly inside, between 0.3 and 0.7: what hangs over the edge is cut off, and it was never trained to be cut.
+#
+# Picture and bars follow every slider. The curve at the right was measured beforehand, at x 0.6 and y 0.6, and stays. When the sliders
+# have rested for a moment, the dot moves to the success over all images where the patch lies now. (One of six photographs is 17 points.
+# And this is one place, where section 5 had three, so the two curves differ.)
+#
+# Then change to the clinic, to patients whom the model calls healthy without the patch. Can you find an angle, or a place, at which *that*
+# patch fails?
 
 # %%
 in_clinic = f"{here.name}, {names[0]}"
@@ -646,7 +653,8 @@ explore.patch(scenes, scales=(0.4, 0.5), turns=range(-180, 181, 20))
 # %% [markdown]
 # ### Your own photograph
 #
-# This is where the banana belongs. Put one on a table, photograph it, and press the button. (The photograph stays on this machine.) The drawn
+# This is where the banana belongs. Put one on a table, photograph it, and press the button. (The photograph stays on this machine. Its
+# middle square is used.) The drawn
 # toaster and the patch are stuck in for you, half as wide as the photograph. A patch that is *universal* should not care what you bring.
 
 # %%
@@ -656,7 +664,7 @@ explore.own_photo(scenes["photo"], picture_of_one)
 # ## 7. Why the logarithm?
 #
 # The paper maximises the expected *log* probability. Why not the probability itself? The talk's answer: optimisers perform better [2]. Is that
-# all? For *one* scene both have their top at the same patch. For a *mean over scenes* they don't. Two patches, ten scenes:
+# all? For *one* scene both have their top at the same patch. For a *mean over scenes* they need not. Two patches, ten scenes:
 #
 # | | the target's probability | mean of it | mean of its logarithm |
 # |---|---|---|---|
@@ -668,7 +676,7 @@ explore.own_photo(scenes["photo"], picture_of_one)
 # Which of the two does each mean prefer? Which would you call universal?
 #
 # And the way there: the gradient of a probability is the probability times the gradient of its logarithm. With a grey patch the toaster begins far
-# below one in ten thousand. How long is the gradient with which the optimiser starts? We train again, with the same draws and the same
+# below one in ten thousand. How steep is it where the optimiser starts? We train again, with the same draws and the same
 # Adam, on the probability. Does it matter for the toaster? Does it for your clinic?
 #
 # ### Run
@@ -692,7 +700,7 @@ def start_of(objective):
 
 starts = {"log probability": start_of(expected_log_probability), "probability": start_of(expected_probability)}
 for name, (value, length) in starts.items():
-    print(f"toaster, grey patch: mean {name} {value:.2g}, length of its gradient {length:.1e}")
+    print(f"toaster, grey patch: mean {name} {value:.2g}, slope along a typical pixel {length:.1e}")
 toaster_plain = train(imagenet, universe, TOASTER, expected_probability)
 clinic_plain = train(victim, healthy, 1, expected_probability)
 climbs({TASKS[0]: {"log probability": toaster_climb, "probability": toaster_plain},
@@ -701,13 +709,14 @@ climbs({TASKS[0]: {"log probability": toaster_climb, "probability": toaster_plai
 # %% [markdown]
 # ### Explain
 #
-# The probability prefers patch A, the logarithm patch B. In a mean of probabilities the few scenes that are nearly won drown all others: what happens
-# in a lost scene hardly moves the mean. The logarithm turns this round, and the scenes in which the patch fails worst pull hardest. That is what
+# The probability prefers patch A, the logarithm patch B. In a mean of probabilities the scenes that stand near one half pull hardest: what
+# happens in a lost scene hardly moves the mean. The logarithm turns this round, and the scenes in which the patch fails worst pull hardest. That is what
 # "universal" needs. So it is not only an easier way to the same patch; it asks for another one. (And our yardstick asks for it, too: the axis
 # is the mean *log* probability, which only one of the two was told to raise. That is why the other line may even fall.)
 #
 # The way there is harder, too. Where the target is unlikely, its probability is almost flat. Adam divides each step by the size of the slopes
-# it has met, so it forgives a short gradient much; but slopes that are as small as those printed above come near what it takes for zero (in PyTorch, 1e-8).
+# it has met, so it forgives small slopes much. But it adds a small number to the divisor (in PyTorch, 1e-8), so that it never divides by
+# zero. How near do the slopes printed above come to it? Where they do, the steps shrink.
 #
 # In the clinic, with one rival, the target is never that unlikely. Look at the right panel: is the logarithm ahead there at all? Where little is lost at the start, it
 # has little to give.
@@ -715,7 +724,7 @@ climbs({TASKS[0]: {"log probability": toaster_climb, "probability": toaster_plai
 # %%
 claim("for the toaster, the logarithm has climbed higher after the same steps", toaster_climb[-1] > toaster_plain[-1],
       f"{toaster_climb[-1]:.2f} and {toaster_plain[-1]:.2f}")  # fmt: skip
-claim("the probability's gradient is less than a hundredth as long", starts["probability"][1] < starts["log probability"][1] / 100)
+claim("the probability's slopes are less than a hundredth as steep", starts["probability"][1] < starts["log probability"][1] / 100)
 
 # %% [markdown] tags=["instructor"]
 # **Vote on A or B** before anybody computes. A wins the mean of probabilities; B is the one you would print. **Ask:** "Who is
@@ -726,13 +735,14 @@ claim("the probability's gradient is less than a hundredth as long", starts["pro
 # %% [markdown]
 # ## 8. In medicine
 #
-# Finlayson and others made patches for three medical classifiers: one for each class, on the scale 0.4, turned by up to 22.5 degrees,
-# wherever on the image [4]. Each patient gets the patch of the class that they are *not*. There were two kinds:
+# Finlayson and others made patches for three medical classifiers, one for each class. They were trained at sizes from 0.1 to 1.0 of the
+# image's side, turned by up to 22.5 degrees, wherever on the image, and tested at 0.4 [4]. (Ours are trained at 0.4, too.) Each patient
+# gets the patch of the class that they are *not*. There were two kinds:
 #
 # - **white box**: trained on the victim;
 # - **black box**: trained on a surrogate of the same architecture, and carried over (lesson 05).
 #
-# Covering an eighth of an image does harm even without any attack: it may hide what the doctor should see. So they had a control, the
+# Covering an eighth of an image does harm even without any attack: it may hide what the diagnosis rests on. So they had a control, the
 # **natural patch**: a disc cut from a real image of the target class. What a patch does *beyond* it is the attack.
 #
 # ### Exercise 4: the natural patch
@@ -767,7 +777,7 @@ natural_patch = check.natural_patch(natural_patch)
 # ### Predict
 #
 # Three patches, on the same patients in the same places. The natural one is cut from one of the attacker's own patients, whom the model calls sick (or healthy)
-# more surely than all others. How many answers does it turn? And the surrogate's, which was made without the victim: nearer to the natural one,
+# more surely than all others. How many right answers does it cost? And the surrogate's, which was made without the victim: nearer to the natural one,
 # or to the victim's own? (With 32 patients an accuracy is uncertain by some 15 points either way. If the two
 # come out near each other, set `n` at the top to 96 and ask again.)
 #
@@ -843,11 +853,12 @@ for kind, scores in rows.items():
 # clinic under natural patches ordered its patients no better than a coin (AUC 0.4872). In the chest clinic the accuracy hides the same: 92 % right beside an AUC of 0.54.
 # (Where one class is rare, whoever always names the other is mostly right. Read both columns.)
 #
-# Made on the victim, the patch leaves little or nothing in the study, wherever it lies; after our half minute of training it leaves more in
-# some clinics than in others. Made on the surrogate, it was never shown to the victim.
-# In the study it came close to the victim's own in all three clinics. In yours: is it an attack, or does it do what the natural one does? Compare it
-# with the row *natural*, not with *clean*, column by column. Do the intervals overlap? Then that column can't tell. (In lesson 05 you saw that
-# clinics differ in how much a surrogate knows of its victim.)
+# Made on the victim, a patch left the study's models few right answers or none. Ours, after half a minute of training, leaves more in
+# some clinics than in others. Made on the surrogate, a patch was never shown to the victim. In the study it came close to the
+# victim's own in all three clinics. In yours: is it an attack, or does it do what the natural one does? Compare it
+# with the row *natural*, not with *clean*, column by column. If the intervals lie apart, that column tells. If they overlap, it is
+# still open: these are the same patients, and only a comparison patient by patient would say (lesson 02). (How much a surrogate knows
+# of its victim differs from clinic to clinic, as lesson 05 says. It opens with the chest, this one with the skin.)
 
 # %%
 most = 0.5 if clinic == "chest" else 0.25  # on real radiographs half a minute of training does less
@@ -865,9 +876,9 @@ result("accuracy under the white-box patch", rows["white box"].accuracy)
 # ## 9. Paper and camera
 #
 # A patch is made to be printed. The sheet (two pages) has it 5, 10 and 15 cm wide, with a ruler to check that the printer did not scale it, and marks
-# to cut along. Cut out the circle and lay it beside a banana. Photograph both, square on, so that the patch is about half as wide as the picture; below 0.3 the
-# table of section 4 promises nothing. Give the photograph to section 6, and read the left panel there, "as it is": the two others stick
-# one more thing on.
+# to cut along. Cut out the circle and lay it beside a banana. Photograph both, square on. Only the middle square of a photograph is used: have
+# both in it, and the patch about half as wide as that square. (It was trained for 0.3 to 0.6.) Give the photograph to section 6, and
+# read the left panel there, "as it is": the two others stick one more thing on.
 
 # %%
 import base64
@@ -921,8 +932,8 @@ for what, rates in camera.items():
 # %% [markdown]
 # ### Explain
 #
-# The camera changes far more than the one to four grey levels that the attacks of lessons 03 to 06 had to spend, and yet the patch gets through: its
-# message is large and loud. How much it loses, six photographs can't say exactly; read the intervals. What would make it lose less is to have the camera in
+# Compare the printed mean with the budgets of lessons 03 to 06: most attacks there could change no value by more than four grey levels.
+# And yet the patch gets through: its message is large and loud. How much it loses, six photographs can't say exactly; read the intervals. What would make it lose less is to have the camera in
 # the expectation: `attacks.train_patch` takes `light`, `contrast`, `blur`, `perspective` and, for the printer's inks, `printable`. Lesson 08 uses them.
 
 # %%
@@ -934,8 +945,8 @@ claim("after the camera the patch still does more than the picture", camera["pat
 # >
 # > **Where would a sticker go?** On the skin beside the mole, where a ruler or a skin marker lies anyway. On the X-ray cassette, in place of
 # > the lead letter that says which side is left. On the lens of the fundus camera, where it would be in every patient's picture until somebody
-# > cleans it. Nobody needs to reach the computer: the image is changed *before* it is taken, so a signature by the device, the
-# > remedy of lesson 04, signs the patch along with the patient.
+# > cleans it. Nobody needs to reach the computer: the scene is changed *before* the image is taken. A signature by the device, the
+# > remedy of lesson 04, then signs the patch along with the patient.
 # >
 # > In a study of dermoscopy, without any knowledge of the model, physical attacks cost 31 % of accuracy on average, and changed the
 # > diagnosis in "one of two cases" [5].
@@ -959,8 +970,8 @@ claim("as small as a marker, in a corner, the patch leaves more right than at th
       f"{in_a_corner[0.15]:.2f} and {in_a_corner[0.4]:.2f}")  # fmt: skip
 
 # %% [markdown]
-# Read the first line against the second: does *this* patch, as small as a marker, do more than its control, or than no patch at all? That size was not in its
-# expectation, and so need not be in the patch. Where it does nothing, that doesn't make a marker safe. It makes it untested: an attacker with a marker in mind would train
+# Take the line with scale 0.15. Compare its accuracy with that of the natural patch in the same line, and with "no patch" above: does *this*
+# patch, as small as a marker, do more than either? That size was not in its expectation, and so need not be in the patch. Where it does nothing, that doesn't make a marker safe. It makes it untested: an attacker with a marker in mind would train
 # for a marker's size, and nobody has done that here.
 
 # %% [markdown] tags=["instructor"]
@@ -975,7 +986,7 @@ claim("as small as a marker, in a corner, the patch leaves more right than at th
 
 # %% jupyter={"source_hidden": true}
 quiz(
-    "Your patch turns 97 % of its training photographs, and 8 % of new ones. Which of the three promises is broken?",
+    "Your patch wins on 97 % of its training photographs, and on 8 % of new ones, at the same angles and sizes. Which of the three promises is broken?",
     ["Targeted", "Universal", "Robust"],
     answer="Universal",
     why="It has learnt these photographs by heart. A universal patch needs a universe to learn from.",
@@ -998,11 +1009,15 @@ quiz(
     "A patch covers a mole, and the model no longer says melanoma. The natural patch does the same. What have you shown?",
     [
         "That the patch is an adversarial attack",
-        "That an honest piece of another image, in that place, is enough",
-        "That the model is robust",
+        "That a piece of a real image does as much",
+        "That the model fails because the mole is hidden",
     ],
-    answer="That an honest piece of another image, in that place, is enough",
-    why="The control did it, too. The attack is what goes beyond the control. (Was it the hidden mole, or what the piece shows? A grey disc would tell.)",
+    answer="That a piece of a real image does as much",
+    why={
+        "That the patch is an adversarial attack": "The control did it, too. The attack is what goes beyond the control.",
+        "That a piece of a real image does as much": "And no more than that: the attack is what goes beyond the control.",
+        "That the model fails because the mole is hidden": "Perhaps. Or it is what the piece shows. A grey disc would tell.",
+    },
 )
 
 # %% jupyter={"source_hidden": true}
@@ -1021,8 +1036,8 @@ quiz(
 # %% [markdown]
 # ## Go further
 #
-# - Train a patch that works upside down: `attacks.train_patch(imagenet, universe, TOASTER, angles=180, start=toaster, steps=200)`. Draw its curve
-#   beside the old one. What did it pay? (Make `universe` anew at 224 px first. The one here has 128, and you would change two things at once.)
+# - Train a patch that works upside down, and change nothing else: `trained_patches.train_toaster(angles=180)`, some three minutes. Draw its
+#   curve beside the old one. What did it pay?
 # - Is the toaster of one network a toaster for another? EfficientNet-Lite1 is here: `freeze(models.efficientnet_lite.efficientnet_lite1())`.
 #   With a connection, `trained_patches.toaster("vgg16")` trains one for any of torchvision's networks, VGG and Inception among them.
 #   A *list* of models makes `attacks.train_patch` train one patch for all of them.

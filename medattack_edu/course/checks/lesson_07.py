@@ -654,8 +654,8 @@ def reference_success_over_rotations(model, x, patch, target, place, angles, loc
     hints=(
         "An image that the model calls by the target's name anyway proves nothing: leave those out first. Then, for each angle, each "
         "image is tried in several places. What is the share of one image? And what is the mean of the shares?",
-        "`model(x).argmax(1) != target` says who counts; index `x`, each of `locations`, and `scale` with it. `torch.full((n,), angle)` turns "
-        "all patches alike. Stack the answers of the places to (places, images): the mean over dimension 0 is each image's share.",
+        "`model(x).argmax(1) != target` says who counts; index `x`, each of `locations`, and `scale` with it. `torch.full_like(scale[who], "
+        "angle)` turns all patches alike, on the device of the scale. Stack the answers of the places to (places, images): the mean over dimension 0 is each image's share.",
         "For each angle: a list over `spots in locations` of `model(place(patch, x[who], spots[who], turned, scale[who])).argmax(1) == "
         "target`; stacked, `.float().mean(0)` is a share for each image. `metrics.proportion(shares.sum(), len(shares))` counts images, "
         "the half-won ones as a half. Collect these in a list.",
