@@ -47,7 +47,12 @@ def lab(arguments=()):
         sys.executable, "-m", "jupyterlab", str(folder / FIRST_LESSON),
         f"--ServerApp.root_dir={folder}", *QUIET, *arguments,
     ]  # fmt: skip
-    return _become(command, {**os.environ, **_places()})
+    return _become(command, {**os.environ, "PATH": _with_own_commands(), **_places()})
+
+
+def _with_own_commands():
+    """PATH for JupyterLab and its terminals, in which `medattack` is this installation's."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _become(command, environment):

@@ -29,12 +29,14 @@
 # |---|---|
 # | Time | about 20 minutes |
 # | You need | Python (functions, indexing) and a little PyTorch (what a tensor is). No medicine. |
-# | Your machine needs | nothing more: no network, no GPU |
+# | Your machine needs | no network, no GPU |
 #
-# The course has three parts. **Break**: make a good model give wrong answers. **Understand**: find out why that was so
-# easy. **Harden**: make it difficult. You write every attack by hand before the library does it for you.
+# The course is to have three parts. **Break**: make a good model give wrong answers (lessons 01 to 08, which are here).
+# **Understand**: find out why that was so easy. **Harden**: make it difficult. (Both are in preparation.) You write every attack
+# by hand before the library does it for you.
 #
-# Below are the settings of this lesson. Leave them as they are the first time.
+# Below are the settings of this lesson. Leave them as they are. The first time, images are drawn and a model is trained, which takes
+# some minutes; bars show how far it is. The next time both are there at once.
 
 # %% [markdown] tags=["instructor"]
 # **In two minutes.** "This model is right about this patient, and sure of it. I am going to change its mind without
@@ -42,10 +44,10 @@
 # with are three habits: guess before you run; an attack stands beside its control; a number carries its interval.
 #
 # **Set up.** Run the lesson once on the machine that you project from: the first run draws three clinics and trains a
-# model. Check that both claims after the first figure hold on your images. Paper on every table.
+# model. Check that both claims at the end of "Why you are here" hold on your images. Paper on every table.
 #
 # **Time.** Why you are here 6 minutes, how a lesson works 1, three clinics 3, from pixels to an answer 3, the exercise
-# 5, what this is for 2. **If it has to be ten minutes:** the first figure, the exercise, what this is for. The tour of
+# 5, what this is for 2. **If it has to be ten minutes:** why you are here, the exercise, what this is for. The tour of
 # the clinics reads well at home.
 
 # %% tags=["parameters"]
@@ -70,8 +72,8 @@ here.banner()
 #
 # ## Why you are here
 #
-# A model was trained to answer the question of this clinic. It has never seen the patients of the test set. From those
-# we pick one who is sick, and whom the model recognises with great confidence.
+# A model was trained to answer the question of this clinic. It is the one that we attack, so we call it the **victim**. It
+# has never seen the patients of the test set. From those we pick one who is sick, and whom the model recognises with great confidence.
 
 # %%
 print(here.question)
@@ -94,7 +96,8 @@ figure
 # Now we change this image, twice, and both times by very little. A screen knows 255 steps from black to white, and no
 # pixel moves by more than 2 of them. This limit is called **eps**, and written 2/255.
 #
-# - The first change is **noise**: at each pixel a coin decides between brighter and darker.
+# - The first change is **noise**: at each pixel a coin decides between brighter and darker. It is the **control**, a change of
+#   the same size that is aimed at nothing.
 # - The second change is an **attack**: it is computed.
 #
 # Which of the two will you be able to see? Which of the two will change the model's answer? Say it aloud, or write it
@@ -202,7 +205,7 @@ show.gallery(moles, diagnoses, ("nevus", "melanoma"))
 # |---|---|---|
 # | `"phantom"` | images drawn by this package, no two alike, with disease that a model can learn to see | nothing: they are there at once, on any machine |
 # | `"medmnist"` | real patients from the public MedMNIST collections [2]: RetinaMNIST, PneumoniaMNIST, DermaMNIST | once, in a terminal: `medattack fetch`. It shows the licence of each |
-# | `"path/to/folder"` | images of your own: `train/` and `test/`, with a folder for each class | a folder (one clinic at a time, so not in this lesson) |
+# | `"path/to/folder"` | images of your own: `train/` and `test/`, with a folder for each class | a folder for one clinic; in this lesson one that holds `fundus/`, `chest/` and `derm/` |
 # | `"real"` | images of your own for all three clinics; if there are none, MedMNIST | a folder that holds `fundus/`, `chest/` and `derm/`, and its path in the environment variable `MEDATTACK_DATA` |
 # | `"auto"` | MedMNIST if it was fetched, otherwise phantoms | nothing. (The environment variable `MEDATTACK_IMAGES` overrules it.) |
 #
@@ -373,7 +376,8 @@ with suppress(AssertionError):  # only here: the course's own tests stop at an a
 # is.
 #
 # If you are stuck, ask for a hint. There are three for each exercise; every call shows the next one, and the last one
-# gives nearly all of it away.
+# gives nearly all of it away. (The cell below shows you how. Run it again, and the next one comes. Hints cost nothing, but your
+# summary counts them.)
 
 # %%
 hint("accuracy")
@@ -450,7 +454,7 @@ claim("your accuracy is the library's", abs(yours - scores.accuracy) < 1e-6)
 # | 08 | [The physical world](08_the_physical_world.ipynb) | attacks on things, that a camera has to see |
 # | 09 to 12 | in preparation | three clinics; why it works; how to harden a model |
 #
-# Each takes 45 to 90 minutes, and builds on those before it. Here is what you have solved so far.
+# Each takes one to two hours, and builds on those before it. Here is what you have solved so far.
 # `progress.save("summary.html")`, in a cell of your own, writes the same as a page to keep or to print, with the hints
 # that you used and the time that you worked.
 

@@ -41,7 +41,7 @@
 # set `long_curves = False`. With eight patients every share is a multiple of one in eight; say so before somebody reads
 # 0.62 as a measurement.
 #
-# **Time.** An hour, if you lead and skip the typing; alone one needs 90 minutes. A door with a counter: 5 minutes; wide
+# **Time.** An hour, if you lead and skip the typing; alone one needs two hours. A door with a counter: 5 minutes; wide
 # questions: 10; why in pairs: 7; fewer dimensions: 4; the attack and its directions: 8; labels alone: 7; a thousand
 # questions, hiding the gradient: 4; spend your own: 10 or more; the defender: 5. **If time is short:** leave out "Why
 # in pairs?" and "Fewer dimensions", and go from the estimate to the attack. As a contest, "Spend your own" fills half

@@ -934,7 +934,7 @@ for what, rates in camera.items():
 #
 # Compare the printed mean with the budgets of lessons 03 to 06: most attacks there could change no value by more than four grey levels.
 # And yet the patch gets through: its message is large and loud. How much it loses, six photographs can't say exactly; read the intervals. What would make it lose less is to have the camera in
-# the expectation: `attacks.train_patch` takes `light`, `contrast`, `blur`, `perspective` and, for the printer's inks, `printable`. Lesson 08 uses them.
+# the expectation: `attacks.train_patch` takes `light`, `contrast`, `blur`, `perspective` and, for the printer's inks, `printable`. Lesson 08 takes camera and printer up again, on objects.
 
 # %%
 claim("after the camera the patch still does more than the picture", camera["patch"]["after"] > camera["picture"]["after"],

@@ -25,7 +25,7 @@
 # - write a step of stickers inside a mask, and an expectation over poses;
 # - count success over drives and poses without flattering it, and next to a fair control;
 # - turn an attacked object from all sides, and see where its attack has holes;
-# - judge which of all this could reach a patient's image, who would do it, and what would stop it.
+# - judge which of all this could reach a patient's image, who would do it, and what would make it harder.
 #
 # **Time:** 75 to 90 minutes, with a good place for a break before the camera; computing a little over one minute. **Needs:**
 # lesson 04 (towards a target) and lesson 07 (patches).
@@ -41,12 +41,11 @@
 # before. Bring tape, black and white: cut squares and let a group stick their guess on a drawing of the sign. A ruler
 # and a mole drawn on the back of a hand make the last section.
 #
-# **Time.** An hour and a quarter, if you lead and skip the typing; alone one needs 75 to 90 minutes. Two famous
-# objects and a reader of signs: 9 minutes; stickers: 17; what can be printed: 7; in the laboratory and on the road:
-# 14; a solid object: 14; from all sides: 5; the camera: 10; home to the clinic and the quiz: 8. **If time is short:**
-# the sign carries the argument alone: leave out the bottle (a solid object, from all sides; the camera's rows for it
-# need both), and tell the camera's table. The part about patients comes last, when all are tired: keep ten minutes
-# for it.
+# **Time.** 80 minutes, if you lead and skip the typing; alone one needs about as long. Two famous
+# objects and a reader of signs: 9 minutes; stickers: 16; what can be printed: 7; in the laboratory and on the road:
+# 13; a solid object: 13; from all sides: 4; the camera: 8; home to the clinic and the quiz: 10. **If time is short:**
+# the sign carries the argument alone: leave out the bottle and the camera (the camera's cells need *A solid object*),
+# and tell the camera's table. The part about patients comes last, when all are tired: keep ten minutes for it.
 
 # %% tags=["parameters"]
 clinic = "derm"  # "fundus", "chest" or "derm", for the last round
@@ -67,6 +66,7 @@ from medattack_edu import (
     check,
     claim,
     explore,
+    freeze,
     hint,  # noqa: F401 (for you)
     metrics,
     open_clinic,
@@ -75,11 +75,13 @@ from medattack_edu import (
     result,
     runtime,
     show,
+    trained_patches,
 )
 from medattack_edu.attacks import physical
 from medattack_edu.models.imagenet import class_names
 from medattack_edu.models.signs import classifier, views_of_all
 from medattack_edu.scenes import bottle, signs
+from medattack_edu.sheets import photograph
 
 here = open_clinic(clinic, images)
 here.banner()
@@ -117,7 +119,7 @@ def row_of(pictures, titles, alt, wide=2.2, cmap=None):
 # misclassification in 100% of the images obtained in lab settings, and in 84.8% of the captured video frames obtained on a moving
 # vehicle (field test) for the target classifier", wrote Eykholt and others [1].
 #
-# *The turtle.* Athalye and others printed a turtle in 3-D and painted it so that a network called it a rifle. They took 100
+# *The turtle.* Athalye and others printed a turtle in 3-D, in colours that made a network call it a rifle. They took 100
 # photographs of it: 82 said rifle, 16 something else, and 2 turtle [2].
 #
 # In lesson 04 you changed pixels, after the camera, each picture anew. Here you may only touch the **object**, once. Then it is
@@ -135,8 +137,8 @@ def row_of(pictures, titles, alt, wide=2.2, cmap=None):
 # ## A reader of signs
 #
 # Twelve signs, drawn. Behind them is a street, or coloured discs that stand for anything else; in front of them a camera at 5 to 40
-# feet (1.5 to 12 m; a foot is 0.3 m), up to 45 degrees from the side, in any weather. A small network learnt to read them, from
-# as far as 80 feet. The real study attacked two such networks. One of them knew 17 American signs and read 91 % of them right [3].
+# feet (1.5 to 12 m; a foot is 0.3 m), which sees them turned by up to 45 degrees to either side, in bright or dull light. A small network learnt to read them, from
+# as far as 80 feet. The real study attacked two such networks. One of them knew 17 American signs and was right on 91 % of its pictures [3].
 
 # %%
 reader = classifier()
@@ -221,7 +223,8 @@ def sticker_step(model, views, sign, stickers, mask, target, step_size):
 
     Args:
         model: maps images to logits (N, classes).
-        views: views(sign) gives N images (N, 3, h, w) of one sign (3, H, W), differentiable.
+        views: views(sign) gives N images (N, 3, h, w) of one sign (3, H, W), differentiable. They may lie on another device than
+            the sign does; labels belong where the images are.
         sign: the clean sign (3, H, W) in [0, 1].
         stickers: their colours now, (3, H, W) in [0, 1]; only what lies under the mask is ever seen.
         mask: (1, H, W), 1 where there is a sticker and 0 elsewhere.
@@ -346,8 +349,8 @@ figure
 # expectation is the mean over all that could happen; a few random views stand for it, and fresh ones in every step keep
 # the attack from learning them by heart. You know it from the patch of lesson 07.
 #
-# Compare the first two lines of the print: 60 pictures each. It isn't the *number* of pictures that carries an attack out into the
-# world. It is that they differ.
+# Compare the first two lines of the print: 60 looks each, at one and the same picture, or at 60 different ones. More looks at one picture
+# carry no attack out into the world. Different ones do. Then compare the second line with the third: what do more of them add?
 
 # %%
 claim("made for many views, the sign is read as 45 from more places than made for one",
@@ -364,8 +367,8 @@ claim("made for many views, it is so from at least six of ten", from_elsewhere["
 # Your stickers have thousands of colours. Who prints them gets others: a printer has a limited set, and tape has the colour that
 # it has. So the attack of [1] can be made to pay once more, for every colour that is far from all printable ones. For a colour,
 # that price is the product of its distances to each of them: zero as soon as it *is* one. Two colours are printable here, black
-# tape and white. (A third price of [1], for the size of the change, keeps a faint print faint: `penalty`. Opaque tape has no use for
-# it.)
+# tape and white. (In [1] the price for the size of the change, from the search for places, is kept in this step as well. We leave it
+# out: opaque tape is seen anyway.)
 #
 # ### Predict
 #
@@ -415,14 +418,13 @@ row_of(
 # %% [markdown]
 # ### Explain
 #
-# Tape costs the attack something: compare the first two lines. It has other squares to choose from, each black or white, and
-# *which* is what it has found. (You don't see it climb here. It had more time than a lesson has, and its price for unprintable
+# Compare *yours, any colour* with *black and white*. Two things differ: tape has only two colours, and the tape's maker had far more time.
+# *Which* square is black and which is white is all that it could find. (You don't see it climb here. It had more time than a lesson has, and its price for unprintable
 # colours grew on the way. The published run of the study's own stickers had that price switched off [3].)
 #
 # Random squares cover as much, and do harm too; one toss may cost the sign twice as many places as another. That is why one toss
-# is no control. But in none of them does it become a 45. So a control belongs to a **targeted** attack: damage is cheap, a chosen
-# answer is not. And read the second line to its end: where black and white isn't a 45, it is something else about as often as a
-# stop sign.
+# is no control. But a 45 is rare among them, or absent. So a control belongs to a **targeted** attack: damage is cheap, a chosen
+# answer is not. And read the line *black and white* to its end: what is neither a 45 nor a stop sign is something else.
 
 # %%
 claim("every finished sticker is black or white tape", price(finished.texture) < 1e-3, f"price {price(finished.texture):.4f}")
@@ -531,7 +533,8 @@ figure
 
 # %% [markdown]
 # Above, the camera in the car; below, what is cut out and read. Now every frame of every drive, with the stickers of the attack and
-# with the first random squares. Do losses come one by one, or in runs?
+# with the first random squares. On the right, look at the frames that are lost, no longer read as *stop*: do they come one by one, or in
+# runs?
 
 # %% jupyter={"source_hidden": true}
 marks = {
@@ -552,9 +555,11 @@ for ax, what in zip(axes, ("black and white", "random squares"), strict=True):
     ax.set_yticks(range(1, drives + 1))
 axes[0].set_ylabel("drive")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=11)
+read_as = {what: metrics.logits(reader, torch.cat(frames[what])).argmax(1) for what in ("black and white", "random squares")}
 figure.alt = (
-    f"What is read in each frame of {drives} drives. With the stickers of the attack nearly every frame is read as 45; with "
-    "random squares most are read as stop, and the others stand in runs, mostly far from the sign."
+    f"What is read in each frame of {drives} drives, against the distance. With the stickers of the attack "
+    f"{100 * (read_as['black and white'] == LIMIT).float().mean():.0f} % of the frames are read as 45; with random squares "
+    f"{100 * (read_as['random squares'] == STOP).float().mean():.0f} % are read as stop."
 )
 figure
 
@@ -583,12 +588,13 @@ print(f"of all frames {100 * of_all:.0f} % are lost; of those that follow a lost
 # losses come in runs, and one drive loses a good deal more than another. Neighbouring frames share almost the distance (far
 # frames are lost more often, in most drives), but also the street, the light, and the way in which the sign was put up. Whoever
 # has seen one can half guess the next, so the second frame is worth less than the first. What was repeated independently is the
-# *drive*, and the interval is that of six and not of 75.
+# *drive*, and the interval is that of the drives and not of their frames. (The random squares are one toss here, an example and not a
+# range.)
 #
-# (The 35 views of the lab are counted one by one, as drives of a single frame. That flatters as well: they share a sign and a
-# room. Look at where the lab fails.)
+# (The 35 views of the lab are counted one by one, as drives of a single frame. That flatters as well: they share one set of stickers, and
+# neighbouring views have almost the same distance or angle. Look at where the lab fails.)
 #
-# Beside the study [1], whose numbers hold for real stickers on real signs. An empty cell is a number that we could not check.
+# Beside the study [1], whose numbers come from real signs, stickers and posters. An empty cell is a number that we could not check.
 #
 # | targeted success | lab | drive-by |
 # |---|---|---|
@@ -599,9 +605,8 @@ print(f"of all frames {100 * of_all:.0f} % are lost; of those that follow a lost
 
 # %%
 lab_success, road_success = results["lab", "black and white"], results["drive-by", "black and white"]
-print(f"| yours, black and white, drawn | {100 * lab_success:.0f} % | {100 * road_success:.0f} %, drive by drive |")
-print(f"| yours, random squares, drawn | {100 * results['lab', 'random squares']:.0f} % | "
-      f"{100 * results['drive-by', 'random squares']:.0f} % |")  # fmt: skip
+for who, what in (("yours, black and white, drawn", "black and white"), ("yours, random squares, drawn", "random squares")):
+    print(f"{who:<32} lab {100 * results['lab', what]:3.0f} %   drive-by {100 * results['drive-by', what]:3.0f} %, drive by drive")
 
 # %% [markdown]
 # The famous 100 % belongs to one of two networks. And nobody should compare their rows with yours too closely: our road is drawn,
@@ -768,19 +773,19 @@ figure
 # %% [markdown]
 # ### Explain
 #
-# To your eye, none of the attacked ones is an ordinary bottle: nothing kept their colours near those that it had. (It could be
-# made to cost: [2] takes a price off for every step in colour that an eye would see, `texture_attack(..., colour=0.1)` here.) Nor
-# are they what the network sees in them. At 0 degrees, where it was made, the surface for one pose does its work. Follow it around: a turn of
+# To your eye, no attacked surface looks ordinary: nothing kept its colours near the old ones. (That could be made to cost. [2] takes a
+# price off for every change of colour that an eye would see; here it is `physical.texture_attack(..., colour=0.1)`.) Nor does any of
+# them look like the target to you. At 0 degrees, where it was made, the surface for one pose does its work. Follow it around: a turn of
 # two degrees, and it is gone. The surface for many poses had to please all sides at once.
 #
-# Look at the random one too. A strange bottle is more of everything, and so a little more of the target, by several powers of ten.
-# Whoever reports only "the probability rose a thousandfold" reports that.
+# Look at the random one too. A strange bottle is less of a pill bottle, and what it loses goes to all other classes, the target among
+# them. Whoever reports only "the probability rose a thousandfold" reports that.
 #
 # ### Predict: poses that nobody has seen
 #
 # Now new poses, anywhere around and above the bottle, in other rooms and in other light. From how many of them is the bottle
-# taken for the target? From how many for neither? And the surface that you made from 24 *different* pictures: does it beat the
-# one from 24 pictures of one pose?
+# taken for the target? From how many for neither the target nor a pill bottle? And the surface that you made from 24 *different*
+# pictures: is the target's mean log probability higher with it than with the one from 24 pictures of one pose?
 #
 # ### Run
 
@@ -830,13 +835,14 @@ show.gallery(look_at(done.texture, trial[examples.tolist()]), torch.full((6,), B
 # | turtle, to be a rifle | 82 % | 16 % | 2 % |
 # | baseball, to be an espresso | 59 % | 31 % | 10 % |
 #
-# So theirs is not "from every angle". *Other* is harm too, only not as ordered: look at the random surface, which hardly ever
+# So theirs doesn't hold from every angle either. *Other* is harm too, only not as ordered: look at the random surface, which hardly ever
 # passes for a pill bottle, and never for the target. Strange alone is enough to confuse the network. It is not enough for the
 # answer that was ordered. The surface for one pose leaves the bottle a bottle from most sides; where not, it is merely odd.
 #
 # The last column is the expectation itself, the mean log probability. Compare yours with the surface for one pose: 24 pictures
 # each. Then with the blind steps: these climb as well, a good deal, for the reason above, and only what is beyond them is your
-# gradient's work. With eight steps you are on the way; the finished surface went the same way 25 times as far, on 2,000 pictures.
+# gradient's work. (They are one walk of many. How much do others differ?) With eight steps you are on the way; the finished surface took
+# 25 times as many, over 2,000 pictures.
 
 # %%
 many, at_random = outcomes["for many poses"], outcomes["random"]
@@ -856,9 +862,9 @@ result("poses from which the bottle is the target", many["target"])
 # %% [markdown]
 # ## From all sides
 #
-# Press play, and the bottle turns. On the right is every pose at once: what is answered from there. Find three things. Where does
-# the surface for many poses have a hole? From how many of these poses does the one for one pose hold? And how sure is the network
-# of the ordinary bottle: what else does it nearly see?
+# Press play, and the bottle turns. On the right is every pose at once: what is answered from there. Find three things. Does
+# the surface for many poses have a hole, and where? The one for one pose was made at 0 degrees, seen from 15 above: does it hold anywhere
+# in this grid? And how sure is the network of the ordinary bottle: what else does it nearly see?
 
 
 # %%
@@ -903,9 +909,9 @@ for size in (bottle.SIZE, 224):
 # %% [markdown]
 # ## The camera
 #
-# Our views had light, blur and noise in them, and the attacks had seen their like. A hand-held camera adds some of its own:
+# The sign's views had light, blur and noise in them; the bottle's had light and noise, and no blur. A hand-held camera adds some of its own:
 # another perspective, a lamp on one side with a wrong white balance, a blur from focus and from a shaking hand, noise, and a JPEG
-# file. `photograph` does it all.
+# file. `photograph`, which you know from lesson 07, does it all.
 #
 # ### Predict
 #
@@ -920,8 +926,6 @@ for size in (bottle.SIZE, 224):
 # ### Run
 
 # %%
-from medattack_edu.sheets import photograph
-
 shots = 8
 some = trial[was_bottle.nonzero().flatten()[:shots].tolist()]
 unchanged = look_at(ordinary, some)
@@ -1027,7 +1031,7 @@ row_of(
 # **Have the room commit before the table:** "Which of the five breaks the surface for one pose?" Nearly all say
 # perspective, since the lesson has talked of poses for half an hour. It is a good moment to show how an explanation
 # that everybody likes is tested: one thing at a time. **Ask for the flaw as well:** eight shots of one picture, and a
-# JPEG that is the same each time. How many trials is that zero?
+# JPEG that is the same each time. If its column shows a zero for one pose, how many trials is that zero?
 #
 # **"So JPEG is a defence!"** Against this attacker. Ask what the attacker does who knows of it (puts it into the
 # average).
@@ -1035,8 +1039,8 @@ row_of(
 # %% [markdown]
 # ### Explain
 #
-# The first table is the interesting one. A JPEG file alone undoes the pixels that were made for one picture, and a
-# perspective alone nearly does. Blur and noise cost them some of it; light and colour cost nothing. So a lost pose can't be
+# The first table is the interesting one. Look at the row *pixels*. Where we ran it, a JPEG file alone undid them, a perspective nearly
+# did, and light and colour did nothing: is it so in yours? So a lost pose can't be
 # all: for the JPEG file nobody moved the bottle or the camera. What was made for *one picture* is tuned to that picture,
 # pixel by pixel, and whatever mixes neighbouring pixels may undo it. Is it so for the surface that was trained in one pose,
 # too? That hangs on how its training went: one machine's breaks in the file, another's doesn't. Read yours. What was made for
@@ -1044,8 +1048,8 @@ row_of(
 # not 6 from 7. And a JPEG file is not drawn by chance, so eight files of the one picture are one.)
 #
 # All five together take more. The clean bottle stays a bottle, so the photograph itself is good enough. An attacker who owns the
-# same phone would put it into the average. **A camera is a defence against whoever did not
-# expect it, and a weaker one against whoever did.**
+# same phone would put it into the average. **A camera is a defence against whoever did not expect it.** Against whoever did, nobody has
+# measured it here: expect less.
 #
 # The sign has an easier camera than the bottle: it is photographed at 120 pixels and then shrunk to the reader's 48, which averages
 # noise and JPEG away. Don't compare its row with the others.
@@ -1077,8 +1081,6 @@ claim("photographed, the stickers keep at least half of their success",
 # ### Run
 
 # %%
-from medattack_edu import freeze, trained_patches
-
 victim = freeze(here.victim())
 x, y = here.test.sample(n, seed=seed, balanced=True)
 diagnoses = [name.replace("_", " ") for name in here.classes]
@@ -1137,8 +1139,10 @@ show.compare(
 # from each other only where the intervals let you. If the natural patch does better photographed than as it is, it is no
 # attacker's skill: a disc that covers the image and a camera that blurs it add up.
 #
-# The patch was trained over places, angles and sizes. So it was never tuned to exact pixels, and that is what it has in common with
-# the stickers and the bottle.
+# Now your prediction. Compare the two lines of the *adversarial* patch, as it is and photographed. What is left has survived the camera,
+# and what goes beyond the natural patch is the attacker's work. The patch was trained over places, angles and sizes. So it was never
+# tuned to exact pixels, and that is what it has in common with the stickers and the bottle. (The camera could be in the average, too:
+# `attacks.train_patch` takes light, blur and perspective. This patch had none of them.)
 
 # %%
 least = 0.25 if clinic == "chest" else 0.5  # on real radiographs the patch, trained for half a minute, does less
@@ -1154,7 +1158,7 @@ claim("photographed, it turns at least as many as a natural patch does",
 # ### In the clinic
 #
 # **Where would a sticker go?** Into places where something is always in the picture, and nobody wonders: the *lens* of the camera
-# or its cover, which every patient after shares; the *skin marker* and the ruler beside a mole; the *lead letter* on an X-ray;
+# or its cover, which every patient after shares (so near, a sticker is a soft stain, not the sharp patch that you made); the *skin marker* and the ruler beside a mole; the *lead letter* on an X-ray;
 # the border of a form. Seen from an attacker's side, each is a mask. (Your patch lay anywhere, on the lesion too. A place beside it
 # is harder, and isn't tested here.)
 #
@@ -1165,9 +1169,10 @@ claim("photographed, it turns at least as many as a natural patch does",
 # **What would they need?** Your attacks here saw every gradient. Without the model, lessons 05 and 06 apply, and an object has to
 # be made before the first question is answered. That is harder; how much harder, this lesson has not measured.
 #
-# **What would stop it?** A second look at the *object*, not at the file. Clean, fixed optics, and a test card photographed each
-# morning: it shows what sits on the lens. Markers from a sealed box, masked out before the model sees the image. Two pictures
-# from different sides and of different size, and a rule for when they disagree. And a person who is allowed to say that this
+# **What would make it harder?** A second look at the *object*, not at the file. Clean, fixed optics, and a test card photographed each
+# morning: it shows what sits on the lens. Markers from a sealed box, masked out before the model sees the image. A second
+# picture of another kind (another size, another light), and a rule for when the two disagree; another *side* alone does little, since your
+# bottle deceived from most. And a person who is allowed to say that this
 # sticker does not belong there.
 #
 # </div>
@@ -1177,15 +1182,16 @@ claim("photographed, it turns at least as many as a natural patch does",
 
 # %%
 quiz(
-    "An attack on a picture of a stop sign succeeds. You print that picture and hold it in front of the camera. Why does it fail?",
+    "An attack on one picture of a stop sign succeeds. You print that picture and hold it in front of the camera. Why does the attack often "
+    "get lost?",
     [
         "The paper has fewer colours than the screen, and the attack lived in the missing ones",
         "The network was trained on signs, and a print of a sign is not one of its classes",
         "It was tuned to exact pixels, which the way through the camera moves and mixes",
     ],
     answer="It was tuned to exact pixels, which the way through the camera moves and mixes",
-    why="Made for one picture, it uses what only that picture has. Made for the mean over many views, it can't. Colours of a "
-    "printer matter too, but in your table light and colour alone harmed nothing.",
+    why="Made for one picture, it uses what only that picture has. Made for the mean over many views, it can't. (Often isn't always, and a "
+    "printer's colours may matter too; this lesson didn't test them for a picture.)",
 )
 
 # %%
@@ -1215,14 +1221,15 @@ quiz(
 
 # %%
 quiz(
-    "A vendor: 'Our images come from a phone camera, so pixel attacks can't reach us.' What do you answer?",
+    "A vendor: 'Nobody can touch our files. An attack would have to come through our phone camera, which undoes it.' What do you answer?",
     [
         "That is so: your own table shows that a JPEG file alone undoes them",
         "That holds for attacks that expected no camera; others averaged over cameras",
         "Phones make it easier, since their pictures are smaller and noisier",
     ],
     answer="That holds for attacks that expected no camera; others averaged over cameras",
-    why="Test with the attacker's best method, not with the one that the defence was built against.",
+    why="Test with the attacker's best method, not with the one that the defence was built against. And ask whether nobody can touch the "
+    "files: behind the camera, pixels can be changed one by one.",
 )
 
 # %% [markdown]
@@ -1232,8 +1239,8 @@ quiz(
 # - An attack survives what it was averaged over: expectation over transformation, a mean over fresh views in every step.
 # - A mask says where, a price for unprintable colours says with what. Black and white tape is enough.
 # - Success is counted over what was repeated independently, drives or poses, not frames, next to a random object of the same look.
-# - "From every angle" is not what the papers found. An attack holds for what was in the average; elsewhere a second look helps.
-# - To learn what breaks an attack, change one thing at a time. The first guess (here: the pose) may be wrong.
+# - "From every angle" is not what the papers found. An attack holds for what was in the average, and perhaps not elsewhere.
+# - To learn what breaks an attack, change one thing at a time. The first guess (here: the pose) may be a part of it only.
 # - The famous numbers hold for one network each, and for a sign that somebody cropped. Read which.
 #
 # You have come far. `from medattack_edu import progress` and `progress.save("summary.html")`, in a cell of your own, write a page

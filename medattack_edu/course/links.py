@@ -73,7 +73,7 @@ def clone(home):
 def image(home):
     """How to build an image of the course for a hub on Kubernetes."""
     address = home.url if home else "ADDRESS"
-    return f"```sh\njupyter-repo2docker --no-run --image-name medattack-base {address}\n```"
+    return f"```sh\njupyter-repo2docker --no-run --user-id 1000 --user-name jovyan --image-name medattack-base {address}\n```"
 
 
 def _pull(address, name):

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -260,6 +262,12 @@ def test_lab_opens_the_first_lesson_and_passes_the_rest_on(medattack, started, d
     assert started.command[1:3] == ["-m", "jupyterlab"]
     assert started.command[3].endswith("lessons/00_start_here.ipynb")
     assert started.command[-3:] == ["--no-browser", "--port", "9999"]
+
+
+def test_a_terminal_of_jupyterlab_finds_this_installations_commands(medattack, started):
+    medattack("lab")
+    assert Path(shutil.which("medattack", path=started.environment["PATH"])).parent == Path(sys.executable).parent
+    assert started.environment["PATH"].endswith(os.environ["PATH"])
 
 
 def test_lab_asks_the_network_for_nothing(medattack, started):

@@ -43,7 +43,7 @@ def test_an_address_reaches_badge_and_links_and_leaves_no_placeholder(home, cour
     assert "mybinder.org/badge_logo.svg" in text["README.md"]
     assert home.binder(links.FIRST_LESSON) in text["README.md"] and "no public\naddress" not in text["README.md"]
     assert f"sudo git clone {home.url} /srv/medattack\n" in text["docs/hub.md"]
-    assert f"jupyter-repo2docker --no-run --image-name medattack-base {home.url}\n" in text["docs/hub.md"]
+    assert f"--user-name jovyan --image-name medattack-base {home.url}\n" in text["docs/hub.md"]
     assert not any("ADDRESS" in made for page in text.values() for made in BLOCK.findall(page))
 
 

@@ -44,7 +44,7 @@ def reference_sticker_step(model, views, sign, stickers, mask, target, step_size
         "Three things happen one after the other: the stickers cover the sign where the mask is 1, the covered sign is looked at from "
         "everywhere, and the loss towards the target says which way each colour should go.",
         "Where the mask is 1 you see the stickers, elsewhere the sign: a sum of two products. `views(...)` of that gives N images; the "
-        "target is the same for all of them, `torch.full((len(images),), target)`. The loss is their cross-entropy, which has to fall; "
+        "target is the same for all of them, `torch.full((len(images),), target, device=images.device)`. The loss is their cross-entropy, which has to fall; "
         "its gradient is wanted at the stickers.",
         "Clone the stickers and call `.requires_grad_()`. Hand `mask * stickers + (1 - mask) * sign` to `views`, take the cross-entropy "
         "of the model's answers against the target, its gradient at the stickers, one step of `step_size` *against* its sign, then "
