@@ -81,7 +81,7 @@ def clinic_scene(options):
 
     return {
         "words": f"EfficientNet-Lite0, the victim of the clinic {options.clinic} ({clinic.source}), {len(x)} patients whom it "
-        f"judges rightly, {x.shape[-1]} px; eps 2/255, the same steps and start for all",
+        f"judges rightly, {x.shape[-1]} px; the same eps, steps and start for all",
         "model": victim,
         "x": x,
         "y": y,
@@ -141,7 +141,7 @@ def gradient_part(steps):
             "title": f"PGD, {steps} steps" if steps else "FGS",
             "unit": "time, as a share of the plain loop's",
             "images": len(scene["x"]),
-            "words": f"{words}, {len(scene['x'])} images. *Values unlike ours*: the share that differs by more than {TOLERANCE:g} from "
+            "words": f"{words}, eps {255 * gradients.EPS:g}/255, {len(scene['x'])} images. *Values unlike ours*: the share that differs by more than {TOLERANCE:g} from "
             "ours on the same model; where a gradient is nearly 0, rounding decides its sign.",
             "rows": rows,
         }
@@ -196,9 +196,9 @@ def question_part(attack):
             "title": attack,
             "unit": "milliseconds a question",
             "images": len(scene["x"]),
-            "words": f"About {options.queries} questions an image, {len(scene['x'])} images, eps 2/255: too few and too small to "
-            "succeed often, on purpose, so that all ask about as many. Who stops asking about an image that is done asks fewer. *A "
-            f"step* is {STEP_OF[attack]}, for one image; some libraries ask about it more often than it needs.",
+            "words": f"About {options.queries} questions an image, {len(scene['x'])} images, eps {255 * questions.EPS:g}/255: too small to "
+            "succeed, on purpose, so that all ask about all images to the end. (How often they succeed is measured elsewhere: "
+            f"`benchmarks/query_attacks.py`.) *A step* is {STEP_OF[attack]}, for one image; some libraries ask about it more often than it needs.",
             "rows": [row(run, success=success(scene, run)) for run in runs],
         }
 
