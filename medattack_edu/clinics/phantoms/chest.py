@@ -33,7 +33,7 @@ def draw(label, rng, size=128):
     view = random_view(build, size, patient)
     lung = lungs(view, build, patient)
 
-    air = between(patient, 0.68, 0.80) * lung.depth
+    air = between(patient, 0.56, 0.86) * lung.depth
     texture = noise(patient, size, slope=1.1, coarsest=0.08, finest=0.003)
     air = air * (1 - np.float32(between(patient, 0.01, 0.04)) * texture)
     vessels = branching_tree(view, build, patient, radius=between(patient, 0.026, 0.038))
@@ -51,9 +51,9 @@ def draw(label, rng, size=128):
 def random_view(build, size, rng):
     """Where the child lies on the film: framed by the apex above and the diaphragm below, one in seven cropped tightly."""
     tight = chance(rng, 0.15)
-    apex = rng.normal(0.15, 0.04) - (0.08 if tight else 0)
-    dome = rng.normal(0.735, 0.045) + (0.06 if tight else 0)
-    across = float(np.clip(rng.normal(0.380, 0.030), 0.31, 0.46)) + (between(rng, 0.02, 0.10) if tight else 0)
+    apex = rng.normal(0.15, 0.05) - (0.08 if tight else 0)
+    dome = rng.normal(0.735, 0.055) + (0.06 if tight else 0)
+    across = float(np.clip(rng.normal(0.380, 0.042), 0.29, 0.48)) + (between(rng, 0.02, 0.10) if tight else 0)
     return View(
         size=size,
         centre=(float(rng.normal(0.5, 0.03)), float(apex)),
