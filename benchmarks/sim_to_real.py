@@ -1,11 +1,11 @@
 """What is learnt from phantoms, held against real images: train as a victim does, on phantoms alone, and score on real ones.
 
-    python benchmarks/sim_to_real.py --data PATH [fundus chest derm] [--phantoms 2400] [--epochs 4] [--lr 2e-4] [--seeds 3]
+    python benchmarks/sim_to_real.py --data PATH [fundus chest derm] [--phantoms 1200] [--epochs 4] [--lr 2e-4] [--seeds 3]
 
 PATH holds fundus/, chest/ and derm/, each with train/ and test/ (see README, "your own images"). Whoever changes a phantom
 repeats this. Tune on ``--split train``; look at ``test`` last. About ten minutes a clinic on 2 cores.
 
-The training sees more phantoms than a lesson's victim does, and learns more slowly: at the victims' rate it goes on to learn how phantoms
+The training learns more slowly than a lesson's victim does: at the victims' rate it goes on to learn how phantoms
 are drawn, and what it has learnt of the disease gets lost.
 """
 
@@ -76,7 +76,7 @@ def main():
     parser.add_argument("clinics", nargs="*", default=list(CLASSES), help="default: all three")
     parser.add_argument("--data", default=runtime.data_root(), help="folder of real images; default: MEDATTACK_DATA")
     parser.add_argument("--split", choices=("train", "test"), default="test", help="real images to score on")
-    parser.add_argument("--phantoms", type=int, default=2400)
+    parser.add_argument("--phantoms", type=int, default=1200)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--lr", type=float, default=2e-4, help="the highest learning rate of the cycle")
     parser.add_argument("--seeds", type=int, default=3)
