@@ -161,7 +161,7 @@ def square_attack(oracle, x, y, *, eps, queries=1000, area=0.05, target=None, ge
         if step == 0:
             proposal = stripes(x[going], eps[going], generator)
         else:
-            proposal = with_square(x_adv[going], x[going], eps[going], side_of(step / queries, area, x), generator)
+            proposal = with_square(x_adv, x, eps, going, side_of(step / queries, area, x), generator)
         try:
             values = score_of(oracle, y, target, ids, going)(proposal).to(best)
         except QueriesRefused:
@@ -243,19 +243,20 @@ def side_of(done, area, x):
     return min(max(round((area / 2**halvings * height * width) ** 0.5), 1), height - 1, width - 1)
 
 
-def with_square(x_adv, x, eps, side, generator):
-    """A copy of `x_adv` with one square in each image: there it is x plus or minus eps, by a coin for each colour.
+def with_square(x_adv, x, eps, rows, side, generator):
+    """A copy of the images `rows` with one square in each: there it is x plus or minus eps, by a coin for each colour.
 
     A square that would change nothing is drawn again, as in the authors' code.
     """
-    proposal = x_adv.clone()
+    proposal = x_adv[rows]
     height, width = x.shape[-2:]
-    for image in range(len(x)):
+    for place, row in enumerate(rows.tolist()):
         top = int(torch.randint(0, height - side + 1, (1,), generator=generator, device=home(generator)))
         left = int(torch.randint(0, width - side + 1, (1,), generator=generator, device=home(generator)))
-        window = (image, slice(None), slice(top, top + side), slice(left, left + side))
+        window = (slice(None), slice(top, top + side), slice(left, left + side))
         for _ in range(REDRAWS):
-            proposal[window] = (x[window] + eps[image] * coins((x.shape[1], 1, 1), x, generator)).clamp(0, 1)
-            if not torch.equal(proposal[window], x_adv[window]):
+            square = (x[row][window] + eps[row] * coins((x.shape[1], 1, 1), x, generator)).clamp(0, 1)
+            if not torch.equal(square, x_adv[row][window]):
                 break
+        proposal[place][window] = square
     return proposal

@@ -258,7 +258,7 @@ def test_the_square_starts_with_stripes_and_its_squares_shrink():
     assert torch.equal(first, first[:, :, :1].expand_as(first)) and ((first - x).abs() - EPS).abs().max() < 1e-6
     sides = [queries.side_of(done, 0.05, x) for done in (0, 0.01, 0.3, 0.99)]
     assert sides == sorted(sides, reverse=True) and sides[0] == round((0.05 * 128 * 128) ** 0.5) and sides[-1] >= 1
-    moved = queries.with_square(x, x, torch.full((2, 1, 1, 1), EPS), 20, generator()) - x
+    moved = queries.with_square(x, x, torch.full((2, 1, 1, 1), EPS), torch.arange(2), 20, generator()) - x
     assert ((moved.abs().amax(1) > 0).flatten(1).sum(1) == 400).all()
 
 
