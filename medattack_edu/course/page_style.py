@@ -33,7 +33,7 @@ table.run { width: 100%; font-size: 1.1rem; }
 table.run td { white-space: nowrap; font-variant-numeric: tabular-nums; }
 table.run tbody tr:has(+ tr.strip) > * { border-bottom: none; }
 table.run .error { font-weight: normal; font-size: 0.9rem; overflow-wrap: anywhere; }
-tr.strip a { display: flex; flex-wrap: wrap; gap: 0.5rem; }
+tr.strip a { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; }
 tr.strip img { max-height: 9rem; max-width: 100%; border: 1px solid var(--line); }
 .ansi-bold { font-weight: bold; }
 .ansi-red-fg, .ansi-red-intense-fg { color: var(--red); }

@@ -13,7 +13,7 @@ from medattack_edu.course.source import MADE
 
 PASSED, FAILED = GOOD, Tone("✗", NOT_YET.colour)
 THUMBNAILS = 4  # of each lesson, spread over it
-THUMBNAIL_SIZE = (240, 150)  # pixels, at most
+THUMBNAIL_SIZE = (360, 150)  # pixels, at most
 COLUMNS = ("Lesson", "Result", "Time", "Peak memory", "Claims held")
 
 _PAGE = """<!DOCTYPE html>

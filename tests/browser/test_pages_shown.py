@@ -50,3 +50,15 @@ def test_every_page_can_be_read_fits_the_screen_and_scrolls_by_keyboard(scheme, 
         found = window.evaluate("axe.run()")["violations"]
         assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in SERIOUS] == [], path.name
     context.close()
+
+
+@pytest.mark.parametrize("viewport", [PHONE, PROJECTOR], ids=["phone", "projector"])
+def test_the_index_shows_its_small_figures_undistorted(viewport, folder, browser):
+    window = browser.new_page(viewport=viewport)
+    window.goto((folder / "index.html").as_uri())
+    shapes = window.locator("tr.strip img").evaluate_all(
+        "all => all.map(image => [image.clientWidth / image.clientHeight, image.naturalWidth / image.naturalHeight])"
+    )
+    assert len(shapes) >= 2
+    assert all(shown == pytest.approx(own, rel=0.05) for shown, own in shapes)
+    window.close()
