@@ -459,14 +459,15 @@ claim("and yet far from the same: a cosine below 0.5", alike["twin"] < 0.5)
 # %% [markdown]
 # ## Look at one patient
 #
-# Choose where the attack is made, where it is tried, and how large it is. (To be quick, this explorer takes six patients and
-# two steps, with momentum, which comes in the next section; its numbers differ from the matrix above.) Which is the smallest
-# eps at which the twin deceives the victim, and which for *small*? Find a patient whom one surrogate turns and another
+# Choose where the attack is made, where it is tried, and how large it is. (To be quick, this explorer takes six patients whom the
+# victim judges rightly, and two steps, with momentum, which comes in the next section; its numbers differ from the matrix above.) Which
+# is the smallest eps at which the twin deceives the victim, and which for *small*? Find a patient whom one surrogate turns and another
 # doesn't. Look at the two lines below the matrix, too: is one class turned more often than the other?
 
 # %%
 sources = {kind: surrogates[kind] for kind in ("twin", "relative", "small")}
-explore.transfer(sources, x[:6], y[:6], names, targets=models, stops=(0, 1, 2, 4), steps=2)
+six = torch.nonzero(metrics.logits(victim, x).argmax(1) == y).flatten()[:6]
+explore.transfer(sources, x[six], y[six], names, targets=models, stops=(0, 1, 2, 4), steps=2)
 
 # %% [markdown]
 # ## How hard should one climb?
