@@ -1,6 +1,6 @@
 """Attacks that transfer, at full size: from each of the attacker's models to the victim, by class, beside noise.
 
-    python benchmarks/transfer.py [fundus chest derm] [--images real] [--patients 96] [--eps 4] [--steps 10]
+    python benchmarks/transfer.py [fundus chest derm] [--images real] [--patients 96] [--eps 4] [--steps 10] [--only twin]
 
 Success is over the patients whom the victim judges rightly, with its 95 % interval. The surrogates are trained and cached the
 first time, some minutes a clinic.
@@ -22,13 +22,15 @@ def in_parts(attack, x, y):
     return torch.cat([attack(*part) for part in zip(x.split(PART), y.split(PART), strict=True)])
 
 
-def measure(clinic, n, eps, steps):
+def measure(clinic, n, eps, steps, kinds):
     """Print a row for each way to attack the victim without asking it."""
     victim = freeze(clinic.victim())
-    own = {kind: freeze(clinic.surrogate(kind)) for kind in KINDS}
+    own = {kind: freeze(clinic.surrogate(kind)) for kind in kinds}
     x, y = clinic.test.sample(n, balanced=True)
     draw = runtime.generator(0)
-    sources = own | {"twin and relative": [own["twin"], own["relative"]], "all four": list(own.values())}
+    sources = dict(own)
+    if len(own) == len(KINDS):
+        sources |= {"twin and relative": [own["twin"], own["relative"]], "all four": list(own.values())}
 
     print(f"\n{clinic.name}, eps {255 * eps:g}/255, {steps} steps\n")
     print("made on | how | all | " + " | ".join(clinic.classes) + "\n" + "--- | " * 4 + "---")
@@ -57,11 +59,12 @@ def main():
     parser.add_argument("--patients", type=int, default=96)
     parser.add_argument("--eps", type=float, default=4, help="in grey levels")
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--only", nargs="+", default=KINDS, choices=tuple(KINDS), help="made on these models alone")
     arguments = parser.parse_args()
     for name in arguments.clinics:
         clinic = open_clinic(name, arguments.images)
         clinic.banner()
-        measure(clinic, arguments.patients, arguments.eps / 255, arguments.steps)
+        measure(clinic, arguments.patients, arguments.eps / 255, arguments.steps, arguments.only)
 
 
 if __name__ == "__main__":
