@@ -321,7 +321,11 @@ def test_a_thumbnail_is_small_and_keeps_its_shape():
     Image.new("RGBA", (1200, 300), (0, 0, 0, 0)).save(large, "PNG")
     address = pages._thumbnail(base64.b64encode(large.getvalue()))
     small = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
-    assert small.size == (240, 60) and small.getpixel((0, 0)) == (255, 255, 255), "what is transparent is white"
+    assert small.size == (pages.THUMBNAIL_SIZE[0], pages.THUMBNAIL_SIZE[0] // 4) and small.getpixel((0, 0)) == (
+        255,
+        255,
+        255,
+    ), "what is transparent is white"
 
 
 @pytest.mark.parametrize("there", [0, 1, 4, 5, 9, 40])
