@@ -3,8 +3,8 @@
     python benchmarks/physical_world.py [--laboratories 4] [--drives 24] [--poses 200] [--colour 0.1]
 
 What isn't in the cache is made first. Views, frames and poses at which the plain object isn't read rightly count for nobody
-but the plain object. With --colour a second surface of the bottle is made, which pays for every step in colour. Intervals: in the laboratory over views, from a car over drives and not over frames, for
-the bottle over poses. The figures of Eykholt et al. and of Athalye et al. belong to other objects, cameras and networks.
+but the plain object. With --colour a second surface of the bottle is made, which pays for every step in colour. Intervals: in the
+laboratory over views, from a car over drives and not over frames, for the bottle over poses. The figures of Eykholt et al. and of Athalye et al. belong to other objects, cameras and networks.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def the_bottle(poses, colour):
         poses = len(told)
         target, truth = ((told == wanted).sum() for wanted in (attacked.target, bottle.PILL_BOTTLE))
         shares = (metrics.proportion(hits, poses) for hits in (target, truth, poses - target - truth))
-        distance = f"{torch.cat(apart[name]).mean():.0f}" if name != "plain" else "0"
+        distance = f"{torch.cat(apart[name]).mean():.0f}"
         print(" | ".join([name, *map(written, shares), str(poses), distance]), flush=True)
     print(
         "\nAthalye et al. 2018 print 82 % for a turtle as a rifle and 59 % for a baseball as espresso (100 photographs each)."

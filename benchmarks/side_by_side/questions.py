@@ -12,9 +12,8 @@ from benchmarks.side_by_side.rounds import Run
 from medattack_edu import attacks, runtime
 from medattack_edu.attacks._asking import BATCH
 
-EPS = (
-    0.25 / 255
-)  # so small that nobody succeeds: a library that stops asking about an image that is done would ask smaller batches
+# So small that nobody succeeds: a library that stops asking about an image that is done would ask smaller batches.
+EPS = 0.25 / 255
 SAMPLES = 40  # questions of one estimate: what ours and ART's take if they aren't told
 SIGMA = 1e-3
 AREA = 0.05

@@ -254,9 +254,10 @@ class PatchStudy:
         canvas.text(
             left + 8, below, f"at this angle {percent(success)} ({percent_range(success)}, n = {success.n})", bold=True
         )
-        where = f"measured at x {FIRST:g}, y {FIRST:g}"
+        first = f"at x {FIRST:g}, y {FIRST:g}"
+        where = f"measured {first}"
         if moved:
-            where = "measured here; the curve, " + where[9:] if facts["measured_here"] else where + ", not here"
+            where = f"measured here; the curve, {first}" if facts["measured_here"] else f"measured {first}, not here"
         where += f"; one image = {100 / success.n:.0f} points"
         canvas.text(left + 8, below + 22, where, ink.SMALL, ink.GREY if facts["measured_here"] else ink.VERMILLION)
 

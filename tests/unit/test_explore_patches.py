@@ -153,14 +153,20 @@ def test_the_words_say_what_was_stuck_where_and_what_came_of_it(widget):
         assert piece in words
 
 
-def test_where_the_patch_was_moved_the_panel_says_that_the_curve_was_measured_elsewhere(widget, monkeypatch):
-    written = []
-    text = patches.Canvas.text
-    monkeypatch.setattr(
-        patches.Canvas,
-        "text",
-        lambda self, x, y, words, *a, **k: written.append(words) or text(self, x, y, words, *a, **k),
-    )
+@pytest.fixture
+def written(monkeypatch):
+    """A list of all words that are drawn."""
+    words_drawn, text = [], patches.Canvas.text
+
+    def noted(self, x, y, words, *rest, **options):
+        words_drawn.append(words)
+        return text(self, x, y, words, *rest, **options)
+
+    monkeypatch.setattr(patches.Canvas, "text", noted)
+    return words_drawn
+
+
+def test_where_the_patch_was_moved_the_panel_says_that_the_curve_was_measured_elsewhere(widget, written):
     widget.render(**widget.values)
     assert any("measured at x 0.6, y 0.6; one image = 17 points" in words for words in written)
     assert widget.facts(**widget.values)["measured_here"]
@@ -179,14 +185,7 @@ class Corner(nn.Module):
         return torch.stack([-bright, bright], 1)
 
 
-def test_at_rest_success_is_measured_over_all_images_where_the_patch_lies(monkeypatch):
-    written = []
-    text = patches.Canvas.text
-    monkeypatch.setattr(
-        patches.Canvas,
-        "text",
-        lambda self, x, y, words, *a, **k: written.append(words) or text(self, x, y, words, *a, **k),
-    )
+def test_at_rest_success_is_measured_over_all_images_where_the_patch_lies(written):
     dark = torch.full((N, 3, SIDE, SIDE), 0.1)
     scene = explore.Scene(Corner().eval(), dark, torch.ones(3, 20, 20), 1, ("dark", "bright"))
     widget = explore.patch({"corner": scene}, scales=(0.4,), turns=(0, 90))
